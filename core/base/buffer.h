@@ -1,0 +1,31 @@
+/* A growing byte buffer with a maximum that is fixed when it is made. The content is always
+ * followed by a NUL byte that is not counted, so that text in it can be used as a C string. */
+#ifndef RZ_BASE_BUFFER_H
+#define RZ_BASE_BUFFER_H
+
+#include "base/status.h"
+
+#include <stddef.h>
+
+typedef struct rz_buffer {
+    char *data; /* owned; "" while empty */
+    size_t length, capacity, limit;
+} rz_buffer;
+
+/* Prepares an empty buffer of at most `limit` bytes of content. Allocates nothing yet. */
+void rz_buffer_init(rz_buffer *buffer, size_t limit);
+void rz_buffer_done(rz_buffer *buffer);
+
+/* Empties the buffer and keeps its memory. */
+void rz_buffer_clear(rz_buffer *buffer);
+
+/* Append bytes, a string, or formatted text.
+ * Errors  RZ_E_TOO_LARGE past the limit, RZ_E_NO_MEMORY; the content is then unchanged. */
+RZ_MUST_CHECK rz_status rz_buffer_add(rz_buffer *buffer, const void *bytes, size_t n);
+RZ_MUST_CHECK rz_status rz_buffer_add_text(rz_buffer *buffer, const char *text);
+RZ_MUST_CHECK rz_status rz_buffer_addf(rz_buffer *buffer, const char *format, ...) RZ_PRINTF(2, 3);
+
+/* Takes the content out; the caller frees it with free(). NULL when memory is exhausted. */
+char *rz_buffer_take(rz_buffer *buffer, size_t *length);
+
+#endif

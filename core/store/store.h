@@ -1,0 +1,128 @@
+/* The store: claims and patients in one SQLite file, seen as claims in and timelines out.
+ *
+ * One process writes (an exclusive lock on <path>.lock), through one rz_store; any number of
+ * readers may be open in it, one per thread. Writers and readers are separate handles. A write is
+ * durable when the call has returned (synchronous = FULL). All rows belong to a batch, which is one
+ * POST or one import; readers see a batch whole once it is finished, or not at all. */
+#ifndef RZ_STORE_STORE_H
+#define RZ_STORE_STORE_H
+
+#include "base/arena.h"
+#include "base/progress.h"
+#include "claims/event.h"
+#include "claims/timeline.h"
+
+#include <stdbool.h>
+
+typedef struct rz_store rz_store;
+typedef int64_t rz_patient_key; /* > 0 */
+
+typedef struct rz_store_options {
+    bool write;              /* take the writer's lock, create and migrate; else read only */
+    bool shared_patient_ids; /* patient_ids = shared: one namespace for all facilities */
+    const unsigned char *pseudonym_key; /* 32 bytes or NULL; ids pass through HMAC at this door */
+    int busy_timeout_ms;     /* default 5000 */
+} rz_store_options;
+
+rz_store_options rz_store_options_defaults(void);
+
+/* Opens the file; with `write` also makes it, migrates it to the newest schema and removes what an
+ * interrupted import left.
+ * Errors  RZ_E_BUSY another program writes to it (names the lock file and the remedy);
+ *         RZ_E_UNSUPPORTED newer schema; RZ_E_CORRUPT damaged or not a database; RZ_E_DISK_FULL;
+ *         RZ_E_NOT_FOUND; RZ_E_IO; RZ_E_CONFLICT settings differ from those the file was made with
+ *         (patient_ids, pseudonym_key).
+ * Threads a handle belongs to one thread at a time. */
+RZ_MUST_CHECK rz_status rz_store_open(const char *path, const rz_store_options *options,
+                                      rz_store **out, rz_error *error);
+void rz_store_close(rz_store *store); /* accepts NULL */
+
+/* ---- claims in ------------------------------------------------------------------------------ */
+
+typedef enum rz_put_outcome {
+    RZ_PUT_ADDED,
+    RZ_PUT_UNCHANGED,  /* same content as the current version */
+    RZ_PUT_SUPERSEDED, /* other content: the old version stays readable */
+    RZ_PUT_REFUSED     /* only this claim; see the error */
+} rz_put_outcome;
+
+/* A batch is a transaction (POST) or a series of them under an import id. Only one at a time. */
+RZ_MUST_CHECK rz_status rz_store_begin(rz_store *store, rz_error *error);
+RZ_MUST_CHECK rz_status rz_store_begin_import(rz_store *store, const char *source, rz_error *error);
+
+/* Adds one claim to the open batch. A refusal (`demographics_conflict`) returns RZ_E_CONFLICT with
+ * *outcome = RZ_PUT_REFUSED, changes nothing and leaves the batch usable. */
+RZ_MUST_CHECK rz_status rz_store_put(rz_store *store, const rz_claim *claim,
+                                     rz_put_outcome *outcome, rz_error *error);
+
+/* Makes the batch visible and durable. On failure nothing of it is. */
+RZ_MUST_CHECK rz_status rz_store_commit(rz_store *store, rz_error *error);
+/* Removes everything of the open batch. Safe without one. */
+void rz_store_rollback(rz_store *store);
+
+/* Voids a claim: its events leave the history, the versions stay readable.
+ * Errors  RZ_E_NOT_FOUND. Durability as commit; outside a batch. */
+RZ_MUST_CHECK rz_status rz_store_void_claim(rz_store *store, const char *facility,
+                                            const char *claim_id, rz_error *error);
+
+/* ---- patients ------------------------------------------------------------------------------- */
+
+typedef struct rz_patient {
+    rz_patient_key key;
+    char facility[128]; /* the namespace; "" when ids are shared */
+    char id[128];       /* as stored: the pseudonym where one is used */
+    rz_sex sex;
+    int32_t birth_day, death_day, first_day, last_day; /* RZ_DAY_NONE when unknown or none */
+    int64_t n_claims, n_events;
+    int64_t version; /* grows with every change of the history */
+} rz_patient;
+
+/* Finds a patient by the id that callers use. facility may be NULL.
+ * Errors  RZ_E_NOT_FOUND; RZ_E_CONFLICT when the id fits several patients and no facility chose. */
+RZ_MUST_CHECK rz_status rz_store_patient(rz_store *store, const char *facility, const char *id,
+                                         rz_patient *out, rz_error *error);
+
+/* Up to `cap` patients with key > after, in the order of their keys; *n tells how many. */
+RZ_MUST_CHECK rz_status rz_store_patients(rz_store *store, rz_patient_key after,
+                                          const char *facility, rz_patient *out, size_t cap,
+                                          size_t *n, rz_error *error);
+
+/* Erases a patient physically (secure_delete). Durability as commit; outside a batch. */
+RZ_MUST_CHECK rz_status rz_store_erase_patient(rz_store *store, rz_patient_key key,
+                                               rz_error *error);
+
+/* ---- timelines out -------------------------------------------------------------------------- */
+
+#define RZ_RECORDED_NOW INT64_MAX
+
+/* The history of one patient: events with known_day <= as_of (RZ_DAY_MAX for all), as the store
+ * held it at `recorded` (microseconds since 1970, RZ_RECORDED_NOW). Lives in the arena.
+ * Errors  RZ_E_NOT_FOUND. Threads: own handle each. */
+RZ_MUST_CHECK rz_status rz_store_timeline(rz_store *store, rz_patient_key key, int32_t as_of,
+                                          int64_t recorded, rz_arena *arena, rz_timeline **out,
+                                          rz_error *error);
+
+/* The facility of a patient's claims and its data end, for the index rule: every distinct known_day
+ * of the patient's current claims with the data end of the claim's facility, ascending by day. */
+typedef struct rz_claim_day {
+    int32_t day;
+    int32_t data_end_day; /* last event day of that facility in this store */
+    int32_t facility;     /* number within this store, 0 … */
+} rz_claim_day;
+
+RZ_MUST_CHECK rz_status rz_store_claim_days(rz_store *store, rz_patient_key key, rz_arena *arena,
+                                            const rz_claim_day **out, size_t *n, rz_error *error);
+
+typedef struct rz_store_counts {
+    int64_t patients, claims, events, facilities;
+    int64_t events_by_kind[RZ_KIND_COUNT];
+    int32_t first_day, last_day;
+    int64_t wal_bytes, free_bytes; /* of the write-ahead log; on the file system */
+} rz_store_counts;
+
+RZ_MUST_CHECK rz_status rz_store_counts_of(rz_store *store, rz_store_counts *out, rz_error *error);
+
+/* SHA-256 (hex) over all current claims' digests in key order: "data hash" of checkpoints. */
+RZ_MUST_CHECK rz_status rz_store_data_hash(rz_store *store, char out[65], rz_error *error);
+
+#endif

@@ -1,0 +1,55 @@
+/* rezept-train: chooses the command and turns its status into a message and an exit code. */
+#include "base/hash.h"
+#include "base/size.h"
+#include "program.h"
+
+#include <string.h>
+
+static const struct {
+    const char *name;
+    command_fn *run;
+    const char *help;
+} commands[] = {
+    {NULL, NULL, NULL},
+};
+
+static void print_usage(FILE *out)
+{
+    (void)fputs("rezept-train " REZEPT_VERSION "\n"
+                "Makes models from claims. Decision support for research use, not a diagnosis.\n\n"
+                "usage: rezept-train COMMAND [FLAGS]\n\ncommands:\n",
+                out);
+    for (size_t i = 0; commands[i].name != NULL; i++)
+        (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
+    (void)fputs("\n`rezept-train COMMAND --help` tells more.\n", out);
+}
+
+int main(int argc, char **argv)
+{
+    rz_error error = {0};
+    if (argc < 2) {
+        print_usage(stderr);
+        return rz_status_exit_code(RZ_E_USAGE);
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        print_usage(stdout);
+        return 0;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        (void)puts("rezept-train " REZEPT_VERSION);
+        return 0;
+    }
+    rz_status status = rz_hash_setup(&error);
+    size_t i = 0;
+    while (status == RZ_OK && commands[i].name != NULL && strcmp(argv[1], commands[i].name) != 0)
+        i++;
+    if (status == RZ_OK && commands[i].name == NULL)
+        status = rz_fail(&error, RZ_E_USAGE, "there is no command %s; --help lists them", argv[1]);
+    if (status == RZ_OK)
+        status = commands[i].run(argc - 1, argv + 1, &error);
+    program_progress_end();
+    if (status != RZ_OK)
+        (void)fprintf(stderr, "rezept-train: %s\n",
+                      error.text[0] != '\0' ? error.text : rz_status_text(status));
+    return rz_status_exit_code(status);
+}
