@@ -104,8 +104,7 @@ rz_status rz_atomic_file_open(rz_atomic_file *file, const char *path, rz_error *
         free(temporary_path);
         return rz_fail_errno(error, failure, "cannot create a file beside %s", path);
     }
-    *file = (rz_atomic_file){
-        .stream = stream, .path = own_path, .temporary_path = temporary_path};
+    *file = (rz_atomic_file){.stream = stream, .path = own_path, .temporary_path = temporary_path};
     return RZ_OK;
 }
 

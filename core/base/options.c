@@ -1,4 +1,5 @@
-/* The option table at work: each value is kept as checked text beside the strength of its origin. */
+/* The option table at work: each value is kept as checked text beside the strength of its origin.
+ */
 #include "base/options.h"
 
 #include "base/size.h"
@@ -71,8 +72,8 @@ static bool parse_number(const char *text, bool whole, double *out)
 
 static bool parse_switch(const char *text, bool *out)
 {
-    static const char *const yes[] = {"true", "yes", "on", "1"},
-                             *const no[] = {"false", "no", "off", "0"};
+    static const char *const yes[] = {"true", "yes", "on", "1"}, *const no[] = {"false", "no",
+                                                                                "off", "0"};
     for (size_t i = 0; i < RZ_COUNT(yes); i++) {
         if (strcmp(text, yes[i]) == 0 || strcmp(text, no[i]) == 0) {
             *out = strcmp(text, yes[i]) == 0;
@@ -264,7 +265,8 @@ rz_status rz_options_read_arguments(rz_options *options, int argc, char *const *
         const char *argument = argv[i];
         if (!flags_ended && strcmp(argument, "--") == 0) {
             flags_ended = true;
-        } else if (!flags_ended && (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)) {
+        } else if (!flags_ended &&
+                   (strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0)) {
             options->wants_help = true;
         } else if (!flags_ended && strncmp(argument, "--", 2) == 0) {
             bool used;
@@ -347,7 +349,9 @@ void rz_options_print_help(const rz_options *options, FILE *out)
         char flag[64];
         (void)snprintf(flag, sizeof flag, "--%s%s%s", o->name,
                        o->kind == RZ_OPTION_SWITCH ? "" : " ",
-                       o->kind == RZ_OPTION_SWITCH ? "" : o->value != NULL ? o->value : "VALUE");
+                       o->kind == RZ_OPTION_SWITCH ? ""
+                       : o->value != NULL          ? o->value
+                                                   : "VALUE");
         (void)fprintf(out, "  %-28s %s", flag, o->help != NULL ? o->help : "");
         if (o->fallback != NULL && o->kind != RZ_OPTION_SWITCH)
             (void)fprintf(out, " [%s]", o->fallback);
@@ -361,7 +365,9 @@ void rz_options_print_values(const rz_options *options, FILE *out)
         const setting *s = &options->settings[i];
         bool secret = options->table[i].kind == RZ_OPTION_SECRET;
         (void)fprintf(out, "%-28s = %s  (%s)\n", options->table[i].name,
-                      s->text == NULL ? "" : secret ? "***" : s->text,
+                      s->text == NULL ? ""
+                      : secret        ? "***"
+                                      : s->text,
                       s->text == NULL ? "unset" : origin_names[s->origin]);
     }
 }

@@ -158,7 +158,8 @@ void rz_pool_run(rz_pool *pool, size_t n_tasks, rz_pool_fn *fn, void *context)
     atomic_store_explicit(&pool->pending, pool->n_workers, memory_order_relaxed);
     start_round(pool);
     work(pool, 0);
-    for (unsigned spin = 0; atomic_load_explicit(&pool->pending, memory_order_acquire) > 0; spin++) {
+    for (unsigned spin = 0; atomic_load_explicit(&pool->pending, memory_order_acquire) > 0;
+         spin++) {
         if (spin < SPINS)
             pause_briefly();
         else

@@ -37,9 +37,9 @@ double rz_exp(double x)
     int k = (int)(scaled < 0.0 ? scaled - 0.5 : scaled + 0.5);
     double r = (x - k * LN2_HIGH) - k * LN2_LOW;
     static const double inverse_factorial[] = {
-        1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0,
-        1.0 / 40320.0,      1.0 / 5040.0,      1.0 / 720.0,      1.0 / 120.0,     1.0 / 24.0,
-        1.0 / 6.0,          0.5};
+        1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0,
+        1.0 / 362880.0,     1.0 / 40320.0,     1.0 / 5040.0,     1.0 / 720.0,
+        1.0 / 120.0,        1.0 / 24.0,        1.0 / 6.0,        0.5};
     double sum = inverse_factorial[0];
     for (unsigned i = 1; i < sizeof inverse_factorial / sizeof *inverse_factorial; i++)
         sum = sum * r + inverse_factorial[i];

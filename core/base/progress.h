@@ -7,12 +7,12 @@
 #include <stdint.h>
 
 typedef struct rz_progress_report {
-    const char *phase; /* "pretrain", "import"; borrowed for the call */
+    const char *phase;    /* "pretrain", "import"; borrowed for the call */
     uint64_t done, total; /* in `unit`; total 0 when unknown */
     const char *unit;     /* "steps", "events" */
     double rate_per_s;    /* of what `rate_unit` names; NaN when unknown */
     const char *rate_unit;
-    double loss; /* NaN when there is none */
+    double loss;         /* NaN when there is none */
     double seconds_left; /* NaN when unknown */
 } rz_progress_report;
 

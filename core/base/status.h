@@ -36,7 +36,7 @@ typedef enum rz_status {
 #define RZ_STATUS_ENUM(name, http, exit_code, text) RZ_##name,
     RZ_STATUS_MAP(RZ_STATUS_ENUM)
 #undef RZ_STATUS_ENUM
-    RZ_STATUS_COUNT
+        RZ_STATUS_COUNT
 } rz_status;
 
 #if defined(__GNUC__)

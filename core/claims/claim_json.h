@@ -17,10 +17,10 @@ enum { RZ_JSON_DEPTH_MAX = 32, RZ_CLAIM_EVENTS_MAX = 20000, RZ_CLAIM_PROBLEMS_MA
 
 /* One thing that is wrong with a claim. */
 typedef struct rz_claim_problem {
-    char pointer[64];    /* JSON pointer, "/diagnoses/3/date" */
-    const char *code;    /* "missing", "impossible_date", "future", "before_birth",
-                            "unknown_system", "bad_code", "bad_type", "unknown_member", … ; static */
-    char detail[160];    /* what is wrong and the remedy; never a patient's value */
+    char pointer[64]; /* JSON pointer, "/diagnoses/3/date" */
+    const char *code; /* "missing", "impossible_date", "future", "before_birth",
+                         "unknown_system", "bad_code", "bad_type", "unknown_member", … ; static */
+    char detail[160]; /* what is wrong and the remedy; never a patient's value */
 } rz_claim_problem;
 
 typedef struct rz_claim_problems {
@@ -29,7 +29,8 @@ typedef struct rz_claim_problems {
 } rz_claim_problems;
 
 typedef struct rz_claim_rules {
-    int32_t latest_day; /* nothing later is accepted: tomorrow UTC, or RZ_DAY_MAX for shifted data */
+    int32_t
+        latest_day; /* nothing later is accepted: tomorrow UTC, or RZ_DAY_MAX for shifted data */
 } rz_claim_rules;
 
 /* Parses a JSON document strictly: one object at top, no duplicate keys, depth <= 32 checked before

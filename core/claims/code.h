@@ -29,7 +29,7 @@ typedef enum rz_code_system {
 #define RZ_CODE_SYSTEM_ENUM(id, name) RZ_SYSTEM_##id,
     RZ_CODE_SYSTEM_MAP(RZ_CODE_SYSTEM_ENUM)
 #undef RZ_CODE_SYSTEM_ENUM
-    RZ_SYSTEM_COUNT
+        RZ_SYSTEM_COUNT
 } rz_code_system;
 
 #define RZ_KIND_MAP(X)                                                                             \
@@ -44,7 +44,7 @@ typedef enum rz_kind {
 #define RZ_KIND_ENUM(id, name) RZ_KIND_##id,
     RZ_KIND_MAP(RZ_KIND_ENUM)
 #undef RZ_KIND_ENUM
-    RZ_KIND_COUNT
+        RZ_KIND_COUNT
 } rz_kind;
 
 enum { RZ_CODE_TEXT = 64 }; /* longest stored code with its NUL */

@@ -14,8 +14,8 @@ typedef struct rz_timeline_event {
 } rz_timeline_event;
 
 typedef struct rz_timeline {
-    int64_t patient;   /* rz_patient_key in the store; 0 for an inline history */
-    uint64_t hash;     /* of (namespace, id): splits and index choice, the same in every store */
+    int64_t patient; /* rz_patient_key in the store; 0 for an inline history */
+    uint64_t hash;   /* of (namespace, id): splits and index choice, the same in every store */
     rz_sex sex;
     int32_t birth_day; /* RZ_DAY_NONE when unknown */
     size_t n_events;

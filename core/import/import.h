@@ -53,6 +53,6 @@ RZ_MUST_CHECK rz_status rz_import_next(rz_import *import, rz_claim *out, bool *m
                                        rz_error *error);
 
 const rz_import_summary *rz_import_summary_of(const rz_import *import); /* borrowed */
-void rz_import_close(rz_import *import);                               /* accepts NULL */
+void rz_import_close(rz_import *import);                                /* accepts NULL */
 
 #endif

@@ -21,7 +21,7 @@ typedef struct rz_store_options {
     bool write;              /* take the writer's lock, create and migrate; else read only */
     bool shared_patient_ids; /* patient_ids = shared: one namespace for all facilities */
     const unsigned char *pseudonym_key; /* 32 bytes or NULL; ids pass through HMAC at this door */
-    int busy_timeout_ms;     /* default 5000 */
+    int busy_timeout_ms;                /* default 5000 */
 } rz_store_options;
 
 rz_store_options rz_store_options_defaults(void);

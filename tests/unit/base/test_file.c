@@ -73,8 +73,8 @@ static void full_disk_is_named(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(written_then_read), cmocka_unit_test(aborted_write_leaves_the_old_file),
-        cmocka_unit_test(full_disk_is_named)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(written_then_read),
+                                       cmocka_unit_test(aborted_write_leaves_the_old_file),
+                                       cmocka_unit_test(full_disk_is_named)};
     return cmocka_run_group_tests(tests, make_folder, NULL);
 }

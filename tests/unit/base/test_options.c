@@ -31,7 +31,8 @@ static void the_stronger_source_wins(void **state)
     (void)fputs("[other]\nport = x\n[rezeptd]\nport = 1\ndb_path = from-file\nrate = 0.25\n", file);
     (void)fclose(file);
     (void)setenv("RZTEST_PORT", "2", 1);
-    char *argv[] = {"x", "--port", "3", "operand", "--task", "a", "--task=b", "--once", "--", "--y"};
+    char *argv[] = {"x", "--port",   "3",      "operand", "--task",
+                    "a", "--task=b", "--once", "--",      "--y"};
     check_ok(rz_options_read_arguments(options, (int)RZ_COUNT(argv), argv, &error));
     check_ok(rz_options_read_environment(options, &error));
     check_ok(rz_options_read_file(options, path, "rezeptd", &error));
@@ -57,8 +58,8 @@ static void wrong_values_are_named(void **state)
     rz_error error = {0};
     rz_options *options = make();
     char *unknown[] = {"x", "--prot", "3"}, *range[] = {"x", "--port", "70000"},
-         *word[] = {"x", "--port", "12a"}, *missing[] = {"x", "--port"},
-         *letter[] = {"x", "-v"}, *not_bool[] = {"x", "--once=maybe"};
+         *word[] = {"x", "--port", "12a"}, *missing[] = {"x", "--port"}, *letter[] = {"x", "-v"},
+         *not_bool[] = {"x", "--once=maybe"};
     check_fails(rz_options_read_arguments(options, 3, unknown, &error), RZ_E_USAGE, "--prot");
     check_fails(rz_options_read_arguments(options, 3, range, &error), RZ_E_USAGE, "0 to 65535");
     check_fails(rz_options_read_arguments(options, 3, word, &error), RZ_E_USAGE, "whole number");

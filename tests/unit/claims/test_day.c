@@ -19,9 +19,10 @@ static void every_day_goes_there_and_back(void **state)
 static void impossible_dates(void **state)
 {
     (void)state;
-    const char *wrong[] = {"",           "2024-02-30", "2023-02-29", "2024-13-01", "2024-00-10",
-                           "2024-01-00", "2024-1-01",  "20240101",   "1799-12-31", "2401-01-01",
-                           "2024-01-01 ", "2024-01-01T", "١٩٩٠-01-01"};
+    const char *wrong[] = {"",           "2024-02-30", "2023-02-29",  "2024-13-01",
+                           "2024-00-10", "2024-01-00", "2024-1-01",   "20240101",
+                           "1799-12-31", "2401-01-01", "2024-01-01 ", "2024-01-01T",
+                           "١٩٩٠-01-01"};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         int32_t day = 77;
         if (rz_day_parse(wrong[i], &day) || day != 77)

@@ -1,0 +1,90 @@
+/* The predictor: a loaded checkpoint with its tasks and calibrations. Timelines in, risks out.
+ *
+ * tasks.json in the model's folder:
+ *   {"format_version": 1, "tasks": [{"task": {definition}, "calibration": {…},
+ *     "age_sex": {"beta": [8]}, "metrics": {…}, "reference": {"score_deciles": […], …}}, …]} */
+#ifndef RZ_PREDICT_PREDICTOR_H
+#define RZ_PREDICT_PREDICTOR_H
+
+#include "model/checkpoint.h"
+#include "predict/calibration.h"
+#include "tasks/age_sex.h"
+#include "tasks/task.h"
+
+enum { RZ_CONTRIBUTIONS_MAX = 8 };
+
+/* What a model's folder says of one head. */
+typedef struct rz_head {
+    rz_task task;
+    rz_calibration calibration;
+    double age_sex_beta[RZ_AGE_SEX_FEATURES + 1];
+    json_t *metrics;   /* owned; validation figures with intervals, shown as they are */
+    json_t *reference; /* owned; distributions for drift */
+} rz_head;
+
+/* tasks.json in and out. `heads` holds RZ_HEADS_MAX; free each with rz_head_done. */
+RZ_MUST_CHECK rz_status rz_heads_read(const char *folder, rz_head *heads, size_t *n,
+                                      rz_error *error);
+RZ_MUST_CHECK rz_status rz_heads_write(const char *folder, const rz_head *heads, size_t n,
+                                       rz_error *error);
+void rz_head_done(rz_head *head);
+
+typedef struct rz_contribution { /* one code of the history, by leaving it out */
+    rz_kind kind;
+    rz_code_system system;
+    char code[RZ_CODE_TEXT];
+    int32_t first_day, last_day;
+    uint32_t events;
+    double logit_change; /* with minus without: > 0 speaks for the outcome */
+} rz_contribution;
+
+typedef struct rz_risk {
+    size_t head; /* index of the task within the predictor */
+    rz_eligibility eligibility;
+    double probability, low, high; /* NaN unless eligibility.reason is RZ_REASON_NONE */
+    double logit;                  /* raw, before correction */
+    uint32_t similar_n, similar_positives;
+    double age_sex_average; /* risk of people of this age and sex in the training record */
+    uint32_t unmapped, left_out;
+    size_t n_contributions;
+    rz_contribution contributions[RZ_CONTRIBUTIONS_MAX]; /* the largest by absolute change */
+} rz_risk;
+
+typedef struct rz_predictor rz_predictor;
+
+/* Loads and verifies a model folder with tasks.json. pool is borrowed.
+ * Errors  as rz_checkpoint_load; RZ_E_CORRUPT when tasks.json does not fit the heads. */
+RZ_MUST_CHECK rz_status rz_predictor_open(const char *folder, rz_pool *pool, rz_predictor **out,
+                                          rz_error *error);
+void rz_predictor_close(rz_predictor *predictor); /* accepts NULL */
+
+const rz_model *rz_predictor_model(const rz_predictor *predictor);             /* borrowed */
+const char *rz_predictor_sha256(const rz_predictor *predictor);                /* of the weights */
+const char *rz_predictor_tasks_sha256(const rz_predictor *predictor);          /* of tasks.json */
+size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out); /* borrowed */
+
+/* Options of one call. */
+typedef struct rz_predict_options {
+    uint64_t heads;          /* bit i: answer head i; all bits set = all */
+    unsigned explain;        /* contributions per risk, 0 … RZ_CONTRIBUTIONS_MAX */
+    size_t batch_tokens_max; /* packed batches of at most so many tokens (at least one timeline) */
+} rz_predict_options;
+
+rz_predict_options rz_predict_options_defaults(void); /* all heads, none, 16384 */
+
+/* Risks of n timelines at their as_of days: n x (number of heads asked for) rows in `out`, patient
+ * by patient in the order of the heads. The same patient gets the same bytes alone or in any batch.
+ * Threads  one call at a time per predictor. */
+RZ_MUST_CHECK rz_status rz_predictor_risks(rz_predictor *predictor,
+                                           const rz_timeline *const *timelines,
+                                           const int32_t *as_of, size_t n,
+                                           const rz_predict_options *options, rz_risk *out,
+                                           rz_error *error);
+
+/* Raw logits [n, n_heads] without eligibility: what calibration and evaluation fit on. */
+RZ_MUST_CHECK rz_status rz_predictor_logits(rz_predictor *predictor,
+                                            const rz_timeline *const *timelines,
+                                            const int32_t *as_of, size_t n, float *out,
+                                            rz_error *error);
+
+#endif

@@ -1,0 +1,16 @@
+/* The baseline every model is shown beside: risk by age and sex alone. Restricted cubic splines of
+ * age (knots at 20, 40, 60 and 80 years) times sex, logistic. */
+#ifndef RZ_TASKS_AGE_SEX_H
+#define RZ_TASKS_AGE_SEX_H
+
+#include "claims/event.h"
+
+enum { RZ_AGE_SEX_FEATURES = 7 }; /* 3 of age, sex, 3 of age times sex */
+
+/* An unknown age counts as 50, an unknown sex as half of each. */
+void rz_age_sex_features(double age_years, rz_sex sex, double out[RZ_AGE_SEX_FEATURES]);
+
+/* Probability from fitted coefficients, the intercept first. */
+double rz_age_sex_risk(const double beta[RZ_AGE_SEX_FEATURES + 1], double age_years, rz_sex sex);
+
+#endif

@@ -1,0 +1,72 @@
+/* Cohorts: one index day per patient and the label, with the table of who was left out.
+ *
+ * Index rule: every distinct known_day of a patient's claims is a claim day. A claim day is
+ * eligible when index + horizon does not pass the facility's data end and rz_task_eligible agrees.
+ * Each claim day has a priority, rz_hash64 of (patient hash, day, seed), and the eligible day with
+ * the lowest priority is the index: chosen by hash, whatever happens later to the patient, and the
+ * same day for two tasks whenever it is eligible for both. */
+#ifndef RZ_TASKS_COHORT_H
+#define RZ_TASKS_COHORT_H
+
+#include "base/progress.h"
+#include "store/store.h"
+#include "tasks/task.h"
+
+/* Steps of the attrition table; a patient is counted at the last step passed by any claim day. */
+#define RZ_ATTRITION_MAP(X)                                                                        \
+    X(PATIENTS, "patients in the store")                                                           \
+    X(CLAIM_DAY, "with a claim day")                                                               \
+    X(FOLLOW_UP, "with the horizon inside the data")                                               \
+    X(ALIVE, "alive at the index")                                                                 \
+    X(NOT_RECORDED, "outcome not recorded before")                                                 \
+    X(POPULATION, "in the population")                                                             \
+    X(HISTORY, "with enough history")
+
+typedef enum rz_attrition_step {
+#define RZ_ATTRITION_ENUM(id, text) RZ_ATTRITION_##id,
+    RZ_ATTRITION_MAP(RZ_ATTRITION_ENUM)
+#undef RZ_ATTRITION_ENUM
+        RZ_ATTRITION_COUNT
+} rz_attrition_step;
+
+const char *rz_attrition_text(rz_attrition_step step); /* borrowed, static */
+
+typedef struct rz_cohort_member {
+    rz_patient_key patient;
+    uint64_t hash; /* of the patient */
+    int32_t index_day;
+    int32_t outcome_day; /* RZ_DAY_NONE for a negative */
+    bool label;
+    rz_split split;
+    rz_sex sex;
+    float age_years; /* at the index; NaN when the birth day is unknown */
+} rz_cohort_member;
+
+typedef struct rz_cohort {
+    rz_cohort_member *members; /* owned, in the order of patient keys */
+    size_t n, capacity;
+    uint64_t passed[RZ_ATTRITION_COUNT];      /* patients that passed each step */
+    uint64_t positives, died_without_outcome; /* within the horizon */
+} rz_cohort;
+
+/* The index day of one patient; false when none is eligible.
+ * passed  the last step that some claim day passed */
+bool rz_cohort_index(const rz_task *task, const rz_timeline *timeline, const rz_claim_day *days,
+                     size_t n_days, uint64_t seed, int32_t *index_day, rz_attrition_step *passed);
+
+/* Adds one patient (counts the attrition whether or not it becomes a member). */
+RZ_MUST_CHECK rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task,
+                                      const rz_timeline *timeline, const rz_claim_day *days,
+                                      size_t n_days, uint64_t seed, rz_error *error);
+
+/* The cohorts of several tasks in one pass over the store; zeroed on entry, freed by the caller.
+ * An empty cohort is a result, not an error. */
+RZ_MUST_CHECK rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks,
+                                        uint64_t seed, const rz_progress *progress, rz_cohort *out,
+                                        rz_error *error);
+void rz_cohort_done(rz_cohort *cohort);
+
+/* The attrition table as JSON: [{"step": text, "patients": n}, …]; new. */
+json_t *rz_cohort_attrition_json(const rz_cohort *cohort);
+
+#endif
