@@ -4,6 +4,7 @@
 #define RZ_BASE_PROGRESS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 typedef struct rz_progress_report {

@@ -1,0 +1,97 @@
+/* Prints risks as a table; contributions, when asked for, below it. */
+#include "risk_table.h"
+
+#include "command.h"
+#include "table.h"
+
+#include <math.h>
+#include <string.h>
+
+const char *risk_percent(const json_t *value, char cell[32])
+{
+    cell[0] = '\0';
+    if (json_is_number(value))
+        (void)snprintf(cell, 32, "%.1f %%", 100.0 * json_number_value(value));
+    return cell;
+}
+
+const char *risk_reason(const json_t *risk, char cell[128])
+{
+    const char *reason = command_text(risk, "reason");
+    const json_t *recorded = json_object_get(risk, "recorded");
+    cell[0] = '\0';
+    if (reason[0] == '\0')
+        return cell;
+    (void)snprintf(cell, 128, "%s", reason);
+    for (char *p = cell; *p != '\0'; p++)
+        if (*p == '_')
+            *p = ' ';
+    if (recorded != NULL) {
+        size_t used = strlen(cell);
+        (void)snprintf(cell + used, 128 - used, " (%s on %s)", command_text(recorded, "code"),
+                       command_text(recorded, "date"));
+    }
+    return cell;
+}
+
+static rz_status add_row(table *t, const json_t *risk, rz_error *error)
+{
+    char percent[32], interval[64] = "", similar[64] = "", average[32], reason[128], low[32],
+                      high[32];
+    const json_t *band = json_object_get(risk, "interval");
+    const json_t *alike = json_object_get(risk, "similar");
+    if (json_array_size(band) == 2)
+        (void)snprintf(interval, sizeof interval, "%s to %s",
+                       risk_percent(json_array_get(band, 0), low),
+                       risk_percent(json_array_get(band, 1), high));
+    if (json_is_object(alike))
+        (void)snprintf(similar, sizeof similar, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+                       json_integer_value(json_object_get(alike, "positives")),
+                       json_integer_value(json_object_get(alike, "n")));
+    (void)risk_reason(risk, reason);
+    const char *title = command_text(risk, "title");
+    const char *row[] = {
+        title[0] != '\0' ? title : command_text(risk, "task"),
+        reason[0] != '\0' ? reason : risk_percent(json_object_get(risk, "probability"), percent),
+        interval,
+        similar,
+        risk_percent(json_object_get(risk, "average_age_sex"), average),
+        command_text(json_object_get(risk, "model"), "id")};
+    return table_row(t, row, error);
+}
+
+static void print_contributions(const json_t *risk, FILE *out)
+{
+    const json_t *all = json_object_get(risk, "contributions");
+    if (json_array_size(all) == 0)
+        return;
+    (void)fprintf(out, "\n%s, what speaks for (+) and against (-):\n", command_text(risk, "task"));
+    for (size_t i = 0; i < json_array_size(all); i++) {
+        const json_t *one = json_array_get(all, i);
+        double change = json_number_value(json_object_get(one, "logit_change"));
+        (void)fprintf(out, "  %c %.2f  %s %s  %s to %s\n", change >= 0 ? '+' : '-', fabs(change),
+                      command_text(one, "system"), command_text(one, "code"),
+                      command_text(one, "first_day"), command_text(one, "last_day"));
+    }
+}
+
+rz_status risk_table_print(const json_t *risks, FILE *out, rz_error *error)
+{
+    table t = {0};
+    rz_status status = RZ_OK;
+    table_column(&t, "within one year", false);
+    table_column(&t, "risk", true);
+    table_column(&t, "95 % band", true);
+    table_column(&t, "scored alike", true);
+    table_column(&t, "age and sex", true);
+    table_column(&t, "model", false);
+    for (size_t i = 0; i < json_array_size(risks) && status == RZ_OK; i++)
+        status = add_row(&t, json_array_get(risks, i), error);
+    if (status == RZ_OK) {
+        table_print(&t, out);
+        for (size_t i = 0; i < json_array_size(risks); i++)
+            print_contributions(json_array_get(risks, i), out);
+    }
+    table_done(&t);
+    return status;
+}
