@@ -7,7 +7,7 @@
 #include "claims/event.h"
 
 typedef struct rz_timeline_event {
-    int32_t day, known_day; /* of duplicates, the earliest known_day stays */
+    int32_t day, known_day; /* of duplicates, the earliest known one stays */
     uint8_t kind, system, setting, flags;
     float value;      /* NaN when there is none */
     const char *code; /* untruncated; borrowed from the timeline's owner */
@@ -39,8 +39,15 @@ uint64_t rz_patient_hash(const char *patient_namespace, const char *id);
 int32_t rz_timeline_first_day(const rz_timeline *timeline, int32_t as_of);
 int32_t rz_timeline_death_day(const rz_timeline *timeline, int32_t as_of);
 
+/* Sorts n events and keeps one per (day, kind, system, code); returns how many stay, at the front.
+ * Of duplicates a confirmed one wins over suspected ones, then the one that was known first, whole:
+ * its value is not completed from later ones, so nothing is seen before it could be known. */
+size_t rz_timeline_settle(rz_timeline_event *events, size_t n);
+
 /* Makes a timeline from one or more claims of the same patient (an inline history): sorts and
- * removes duplicates. The result lives in the arena. */
+ * removes duplicates. The result lives in the arena; its namespace is the first claim's facility.
+ * Errors  RZ_E_INVALID without claims or with several patients; RZ_E_CONFLICT when sex or birth
+ *         dates differ; RZ_E_NO_MEMORY. */
 RZ_MUST_CHECK rz_status rz_timeline_from_claims(const rz_claim *claims, size_t n_claims,
                                                 rz_arena *arena, rz_timeline **out,
                                                 rz_error *error);
