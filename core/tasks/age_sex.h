@@ -7,7 +7,8 @@
 
 enum { RZ_AGE_SEX_FEATURES = 7 }; /* 3 of age, sex, 3 of age times sex */
 
-/* An unknown age counts as 50, an unknown sex as half of each. */
+/* Ages beyond 0 … 110 count as the nearest of these.
+ * An unknown age counts as 50, an unknown sex as half of each. */
 void rz_age_sex_features(double age_years, rz_sex sex, double out[RZ_AGE_SEX_FEATURES]);
 
 /* Probability from fitted coefficients, the intercept first. */

@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 enum { RZ_TASKS_MAX = 64, RZ_TASK_PREFIXES_MAX = 32, RZ_TASK_NAME = 48, RZ_TASK_TITLE = 96 };
+enum { RZ_TASK_AGE_ANY = 150, RZ_TASK_DAYS_MAX = 3660 };
 
 typedef struct rz_task_prefix {
     rz_code_system system;
@@ -22,8 +23,8 @@ typedef struct rz_task {
     size_t n_outcomes, n_required;
     rz_task_prefix outcomes[RZ_TASK_PREFIXES_MAX];
     rz_task_prefix required[RZ_TASK_PREFIXES_MAX]; /* population: one of them recorded before */
-    int age_min, age_max;                          /* whole years at the index, inclusive */
-    rz_sex sex;                                    /* RZ_SEX_UNKNOWN = any */
+    int age_min, age_max; /* whole years at the index, inclusive; 0 … RZ_TASK_AGE_ANY = any */
+    rz_sex sex;           /* RZ_SEX_UNKNOWN = any */
     int min_history_days, horizon_days;
 } rz_task;
 
@@ -52,11 +53,16 @@ typedef struct rz_eligibility {
     int32_t history_days;    /* length of the record before as_of */
 } rz_eligibility;
 
-/* Errors  RZ_E_INVALID naming the member, RZ_E_FORMAT. */
+/* Prefixes are brought to the form of stored codes (upper case, ICD without the dot).
+ * Errors  RZ_E_INVALID naming the member, RZ_E_FORMAT. */
 RZ_MUST_CHECK rz_status rz_task_from_json(const json_t *json, rz_task *out, rz_error *error);
 json_t *rz_task_to_json(const rz_task *task); /* new; NULL when memory is exhausted */
 
-/* All *.json of a folder in the order of their names; `out` holds RZ_TASKS_MAX. */
+/* One task file; and all *.json of a folder (not of folders in it) in the order of their names;
+ * `out` holds RZ_TASKS_MAX.
+ * Errors  RZ_E_NOT_FOUND for a missing or empty folder; RZ_E_CONFLICT for a name used twice;
+ *         RZ_E_TOO_LARGE; those of rz_task_from_json, with the path in front. */
+RZ_MUST_CHECK rz_status rz_task_load(const char *path, rz_task *out, rz_error *error);
 RZ_MUST_CHECK rz_status rz_tasks_load(const char *folder, rz_task *out, size_t *n, rz_error *error);
 
 /* The same question at training and at serving: may this patient have a risk on this day, from
@@ -65,10 +71,22 @@ RZ_MUST_CHECK rz_status rz_tasks_load(const char *folder, rz_task *out, size_t *
 void rz_task_eligible(const rz_task *task, const rz_timeline *timeline, int32_t as_of,
                       rz_eligibility *out);
 
+/* What decides eligibility on any day, from one pass over the events: the first known_day of an
+ * outcome code, of a required code and of a death; RZ_DAY_NONE where there is none. */
+typedef struct rz_task_facts {
+    int32_t recorded_from, required_from, dead_from;
+} rz_task_facts;
+
+void rz_task_facts_of(const rz_task *task, const rz_timeline *timeline, rz_task_facts *out);
+/* rz_task_eligible without the details, for many days of one patient. */
+rz_reason rz_task_reason(const rz_task *task, const rz_task_facts *facts,
+                         const rz_timeline *timeline, int32_t as_of);
+
 /* True when the outcome is coded (not suspected) on a day in index+1 … index+horizon_days. */
 bool rz_task_outcome(const rz_task *task, const rz_timeline *timeline, int32_t index_day,
                      int32_t *outcome_day);
 
-bool rz_task_matches(const rz_task *task, const rz_timeline_event *event); /* an outcome code */
+/* An outcome code; a suspected diagnosis is none. */
+bool rz_task_matches(const rz_task *task, const rz_timeline_event *event);
 
 #endif
