@@ -22,9 +22,9 @@ bool command_interrupted(void)
     return interrupted != 0;
 }
 
-static bool go_on(void *context, const rz_progress_report *report)
+static bool go_on(void *context)
 {
-    (void)context, (void)report;
+    (void)context;
     return interrupted == 0;
 }
 
@@ -65,7 +65,7 @@ rz_status command_open(command *c, const rz_option *table, size_t n, const char 
     options.token = rz_options_text(c->options, "token");
     options.timeout_s = (long)rz_options_int(c->options, "timeout-s");
     options.tries = (unsigned)rz_options_int(c->options, "tries");
-    options.progress = (rz_progress){.fn = go_on, .context = c};
+    options.go_on = go_on;
     if (rz_options_given(c->options, "token-file")) {
         status = read_token(rz_options_text(c->options, "token-file"), &file_token, error);
         options.token = file_token;

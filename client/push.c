@@ -5,6 +5,7 @@
 
 #include "base/buffer.h"
 #include "base/file.h"
+#include "base/status.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -19,21 +19,22 @@
 #ifndef REZEPT_CLIENT_H
 #define REZEPT_CLIENT_H
 
-#include "base/progress.h"
-#include "base/status.h"
+#include <rezept.h>
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 typedef struct rz_client rz_client;
 
 typedef struct rz_client_options {
-    const char *url;      /* scheme, host and port; a path before /v1 is kept */
-    const char *token;    /* bearer token or NULL */
-    long timeout_s;       /* of one try, connecting included */
-    unsigned tries;       /* of one call, the first included */
-    rz_progress progress; /* asked during pauses; false ends the call with RZ_E_CANCELED */
+    const char *url;              /* scheme, host and port; a path before /v1 is kept */
+    const char *token;            /* bearer token or NULL */
+    long timeout_s;               /* of one try, connecting included */
+    unsigned tries;               /* of one call, the first included */
+    bool (*go_on)(void *context); /* may be NULL; false ends a call with RZ_E_CANCELED */
+    void *context;                /* of go_on, which is asked during pauses and transfers */
 } rz_client_options;
 
 typedef struct rz_reply {

@@ -3,6 +3,7 @@
 #include "rezept_client.h"
 
 #include "base/buffer.h"
+#include "base/status.h"
 
 #include <ctype.h>
 #include <curl/curl.h>
@@ -86,13 +87,15 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context)
     return rz_buffer_add(context, bytes, size * n) == RZ_OK ? size * n : 0;
 }
 
+static bool goes_on(const rz_client *client)
+{
+    return client->options.go_on == NULL || client->options.go_on(client->options.context);
+}
+
 static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
     (void)a, (void)b, (void)c, (void)d;
-    const rz_client *client = context;
-    const rz_progress_report still_here = {.phase = "waiting", .unit = "s", .loss = 0};
-    return client->options.progress.fn != NULL && client->options.progress.context != NULL &&
-           !rz_progress_tell(&client->options.progress, &still_here);
+    return !goes_on(context);
 }
 
 /* One try. Returns the curl code; *retry_after_s is -1 when the server did not say. */
@@ -143,11 +146,9 @@ static bool pause_before(rz_client *client, unsigned next, long retry_after_s)
         pause_ms = PAUSE_MS_MAX;
     client->jitter = client->jitter * 1103515245u + 12345u;
     pause_ms += (long)(client->jitter >> 16) % (pause_ms / 8 + 1);
-    const rz_progress_report waiting = {.phase = "waiting", .unit = "ms", .done = 0};
     for (long waited_ms = 0; waited_ms < pause_ms; waited_ms += 50) {
         const struct timespec step = {.tv_nsec = 50000000};
-        if (client->options.progress.context != NULL &&
-            !rz_progress_tell(&client->options.progress, &waiting))
+        if (!goes_on(client))
             return false;
         (void)nanosleep(&step, NULL);
     }
