@@ -1,0 +1,158 @@
+/* Locks, refuses, cleans: the rules of a run's folder. Knows nothing of what is trained. */
+#define _GNU_SOURCE /* flock */
+#include "train/run.h"
+
+#include "base/file.h"
+#include "model/checkpoint.h"
+#include "train/resume.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* Removes the files of a folder of ours and the folder; one that is not there is fine. */
+static rz_status remove_folder(const char *folder, rz_error *error)
+{
+    DIR *listing = opendir(folder);
+    if (listing == NULL)
+        return errno == ENOENT ? RZ_OK : rz_fail_errno(error, errno, "cannot read %s", folder);
+    rz_status status = RZ_OK;
+    const struct dirent *entry;
+    while (status == RZ_OK && (entry = readdir(listing)) != NULL) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (unlinkat(dirfd(listing), entry->d_name, 0) != 0)
+            status = rz_fail_errno(error, errno, "cannot remove %s/%s", folder, entry->d_name);
+    }
+    (void)closedir(listing);
+    if (status == RZ_OK && rmdir(folder) != 0)
+        status = rz_fail_errno(error, errno, "cannot remove %s", folder);
+    return status;
+}
+
+static rz_status take_lock(rz_run *run, rz_error *error)
+{
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/.lock", run->out);
+    run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
+    if (run->lock < 0)
+        return rz_fail_errno(error, errno, "cannot create %s", path);
+    if (flock(run->lock, LOCK_EX | LOCK_NB) != 0)
+        return rz_fail(error, RZ_E_BUSY, "another program is training in %s", run->out);
+    return RZ_OK;
+}
+
+static rz_status check_content(rz_run *run, bool resume, bool force, rz_error *error)
+{
+    bool done = exists(run->out, "DONE"), state = exists(run->resume, "state.json");
+    if (done && resume && !force) {
+        run->finished = true;
+        return RZ_OK;
+    }
+    if (done && !force)
+        return rz_fail(error, RZ_E_CONFLICT,
+                       "%s holds a finished model; choose another --out or overwrite it with "
+                       "--force",
+                       run->out);
+    if (state && !resume && !force)
+        return rz_fail(error, RZ_E_CONFLICT,
+                       "%s holds an interrupted run; continue it with --resume or start over with "
+                       "--force",
+                       run->out);
+    run->resuming = state && resume && !force;
+    rz_status status = RZ_OK;
+    if (!run->resuming)
+        status = remove_folder(run->resume, error);
+    if (status == RZ_OK)
+        status = rz_checkpoint_begin(run->out, error);
+    return status == RZ_OK ? rz_folder_make(run->resume, error) : status;
+}
+
+rz_status rz_run_open(rz_run *run, const char *out, bool resume, bool force, rz_error *error)
+{
+    *run = (rz_run){.lock = -1};
+    run->out = strdup(out);
+    run->resume = rz_path_join(out, "resume");
+    rz_status status = run->out == NULL || run->resume == NULL
+                           ? rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", out)
+                           : rz_folder_make(out, error);
+    if (status == RZ_OK)
+        status = take_lock(run, error);
+    if (status == RZ_OK)
+        status = check_content(run, resume, force, error);
+    if (status != RZ_OK)
+        rz_run_close(run);
+    return status;
+}
+
+void rz_run_close(rz_run *run)
+{
+    if (run->out != NULL && run->lock >= 0)
+        (void)close(run->lock);
+    free(run->out);
+    free(run->resume);
+    *run = (rz_run){.lock = -1};
+}
+
+static rz_status copy_store(const char *database, const rz_store_options *options, const char *path,
+                            const rz_progress *progress, rz_error *error)
+{
+    rz_store *store = NULL;
+    rz_status status = rz_store_open(database, options, &store, error);
+    if (status == RZ_OK)
+        status = rz_dataset_copy(store, path, progress, error);
+    rz_store_close(store);
+    return status;
+}
+
+rz_status rz_run_dataset(const rz_run *run, const char *database, const rz_store_options *options,
+                         const rz_progress *progress, rz_dataset **out, rz_error *error)
+{
+    char path[PATH_MAX];
+    rz_resume_state state = {0};
+    rz_dataset *dataset = NULL;
+    (void)snprintf(path, sizeof path, "%s/cache.bin", run->resume);
+    rz_status status = RZ_OK;
+    if (run->resuming)
+        status = rz_resume_read(run->resume, &state, error);
+    if (status == RZ_OK && (!run->resuming || !exists(run->resume, "cache.bin")))
+        status = copy_store(database, options, path, progress, error);
+    if (status == RZ_OK)
+        status = rz_dataset_open(path, &dataset, error);
+    if (status == RZ_OK && run->resuming &&
+        strcmp(state.data_sha256, rz_dataset_sha256(dataset)) != 0)
+        status = rz_fail(error, RZ_E_CONFLICT,
+                         "%s has changed since the run in %s began and its copy is gone; start "
+                         "over with --force",
+                         database, run->out);
+    if (status != RZ_OK) {
+        rz_dataset_close(dataset);
+        return status;
+    }
+    *out = dataset;
+    return RZ_OK;
+}
+
+rz_status rz_run_finish(rz_run *run, rz_error *error)
+{
+    rz_status status = rz_checkpoint_finish(run->out, error);
+    if (status == RZ_OK)
+        status = remove_folder(run->resume, error);
+    char path[PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/.lock", run->out);
+    if (status == RZ_OK)
+        (void)unlink(path);
+    return status;
+}
