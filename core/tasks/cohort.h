@@ -12,6 +12,11 @@
 #include "store/store.h"
 #include "tasks/task.h"
 
+/* The seed of splits and of the index choice in every program (simulate's truth, pretraining,
+ * fine-tuning, evaluation): who is held out for one of them is held out for all of them. A run's
+ * own --seed is for its draws and never moves a patient. */
+enum { RZ_COHORT_SEED = 1 };
+
 /* Steps of the attrition table; a patient is counted at the last step passed by any claim day. */
 #define RZ_ATTRITION_MAP(X)                                                                        \
     X(PATIENTS, "patients in the store")                                                           \
