@@ -66,7 +66,7 @@ RZ_MUST_CHECK rz_status rz_vocabulary_copy(const rz_vocabulary *vocabulary, rz_v
 void rz_vocabulary_free(rz_vocabulary *vocabulary); /* accepts NULL */
 
 /* The token of an event: a code's id, the UNKNOWN id of its kind, or RZ_TOKEN_NONE for what is no
- * token (suspected, procedures, labs, encounters, deaths). Threads: safe. Cost: one hash probe. */
+ * token (suspected, procedures, labs, encounters, deaths). Threads: safe. Cost: a binary search. */
 int32_t rz_vocabulary_token(const rz_vocabulary *vocabulary, const rz_timeline_event *event);
 
 #endif
