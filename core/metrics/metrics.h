@@ -13,6 +13,8 @@
 
 enum { RZ_METRICS_BINS = 10, RZ_BOOTSTRAPS = 1000 };
 
+/* NaN without both classes (average precision: without a positive), with a NaN score, or when
+ * memory is exhausted; rz_metrics_compute tells which. */
 double rz_auroc(const double *score, const uint8_t *label, size_t n);
 double rz_average_precision(const double *score, const uint8_t *label, size_t n);
 double rz_brier(const double *probability, const uint8_t *label, size_t n);
@@ -39,7 +41,8 @@ typedef struct rz_metrics {
     size_t n_deciles;
 } rz_metrics;
 
-/* All of them. ECE has 10 equal-width bins, the last one closed.
+/* All of them. ECE has 10 equal-width bins, the last one closed; deciles keep equal scores together
+ * and may be fewer. Probabilities of 0 and 1 count as 1e-12 from it in slope and intercept.
  * n_bootstraps  0 leaves the intervals NaN
  * Errors        RZ_E_NO_MEMORY; RZ_E_RANGE for a probability outside [0, 1] or NaN.
  * Threads       safe. */
@@ -53,9 +56,10 @@ RZ_MUST_CHECK rz_status rz_logistic_fit(const double *x, const uint8_t *label, c
                                         size_t n, double *intercept, double *slope,
                                         rz_error *error);
 
-/* Logistic regression on a dense row-major matrix [n, d] with an L2 penalty (not on the
- * intercept): what the age-and-sex baseline is fitted with. beta has d + 1 places, the intercept
- * first. */
+/* Logistic regression on a dense row-major matrix [n, d] with an L2 penalty (ridge / 2 times the
+ * squared coefficients against the summed log-likelihood, not on the intercept): what the
+ * age-and-sex baseline is fitted with. beta has d + 1 places, the intercept first. Errors
+ * RZ_E_RANGE as above and for values that are not finite; RZ_E_TOO_LARGE: d above 63. */
 RZ_MUST_CHECK rz_status rz_logistic_regression(const double *x, const uint8_t *label, size_t n,
                                                size_t d, double ridge, double *beta,
                                                rz_error *error);
