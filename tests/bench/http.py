@@ -1,0 +1,116 @@
+#!/usr/bin/python3
+"""Risk requests through HTTP: requests/s, p50 and p99 at 1 and 32 clients, for each model.
+
+  tests/bench/http.py --build BUILD --db DB --models DIR [--model ID …] [--seconds S]
+
+Starts a rezeptd of BUILD on a free loopback port, asks for the risks of every patient on changing
+days (so that no answer comes from the score cache), then asks the same paths again (cached), and
+stops it. Needs wrk (deploy/install-packages bench)."""
+import argparse
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=30) as answer:
+        return json.load(answer)
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def start(options, port):
+    daemon = subprocess.Popen(
+        [f"{options.build}/server/rezeptd", "serve", "--db", options.db, "--models",
+         options.models, "--port", str(port)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for _ in range(300):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
+                return daemon
+        except OSError:
+            if daemon.poll() is not None:
+                sys.exit("rezeptd ended at start")
+            time.sleep(0.1)
+    sys.exit("rezeptd is not ready after 30 s")
+
+
+def patients(url, wanted):
+    found, after = [], None
+    while len(found) < wanted:
+        page = get(f"{url}/v1/patients?limit=1000" + (f"&after={after}" if after else ""))
+        found += [(p["id"], p["facility"]) for p in page["patients"]]
+        after = page.get("next")
+        if not after:
+            break
+    return found
+
+
+def measure(url, paths, clients, seconds):
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(paths))
+        file.flush()
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "http.lua")
+        out = subprocess.run(
+            ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url,
+             "--", file.name], check=True, capture_output=True, text=True).stdout
+    rate, p50, p99, failed = re.search(r"RESULT (\S+) (\S+) (\S+) (\d+)", out).groups()
+    return float(rate), float(p50), float(p99), int(failed)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--build", required=True)
+    parser.add_argument("--db", required=True)
+    parser.add_argument("--models", required=True)
+    parser.add_argument("--model", action="append", default=[])
+    parser.add_argument("--seconds", type=int, default=5)
+    parser.add_argument("--patients", type=int, default=5000)
+    options = parser.parse_args()
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    daemon = start(options, port)
+    try:
+        people = patients(url, options.patients)
+        models = options.model or [m["id"] for m in get(f"{url}/v1/models")["models"]
+                                   if m["state"] == "ready"]
+        print(f"{len(people)} patients; 1 load thread on the same cores; medians of 3 runs")
+        print(f"{'model':<16}{'clients':>8}{'cache':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}"
+              f"{'failed':>8}")
+        day = 0
+        for model in models:
+            for clients in (1, 32):
+                for cached in (False, True):
+                    runs = []
+                    for _ in range(3):
+                        day += not cached
+                        paths = [f"/v1/patients/{p}/risks?facility={f}&model={model}"
+                                 f"&as_of=2024-{1 + day % 12:02d}-{1 + day // 12 % 28:02d}"
+                                 for p, f in people]
+                        random.Random(day).shuffle(paths)
+                        if cached:
+                            paths = paths[:50]
+                            measure(url, paths, clients, 1)
+                        runs.append(measure(url, paths, clients, options.seconds))
+                    rate, p50, p99 = (sorted(r[i] for r in runs)[1] for i in range(3))
+                    print(f"{model:<16}{clients:>8}{'warm' if cached else 'cold':>8}{rate:>12.0f}"
+                          f"{p50:>9.2f}{p99:>9.2f}{sum(r[3] for r in runs):>8}", flush=True)
+    finally:
+        daemon.send_signal(signal.SIGTERM)
+        daemon.wait(timeout=60)
+
+
+if __name__ == "__main__":
+    main()
