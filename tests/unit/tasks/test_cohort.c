@@ -1,0 +1,290 @@
+#include "task_fixture.h"
+
+#include "base/hash.h"
+
+#include <unistd.h>
+
+/* The rule of the header, computed the slow way. */
+static uint64_t priority(uint64_t hash, int32_t day, uint64_t seed)
+{
+    unsigned char bytes[12];
+    memcpy(bytes, &hash, 8);
+    memcpy(bytes + 8, &day, 4);
+    return rz_hash64(bytes, sizeof bytes, seed);
+}
+
+static void the_lowest_priority_wins(void **state)
+{
+    (void)state;
+    rz_task task = fixture_task();
+    const rz_timeline_event events[] = {VISIT(1000, 1010), DIAGNOSIS(2000, 2001, "N189")};
+    rz_timeline timeline = TIMELINE(events);
+    rz_claim_day days[40];
+    for (int i = 0; i < 40; i++)
+        days[i] = (rz_claim_day){.day = 1010 + 30 * i, .data_end_day = 2300};
+    unsigned chosen_days[40] = {0}, distinct = 0;
+    for (uint64_t hash = 1; hash <= 200; hash++) {
+        int32_t index = 0, wanted = 0;
+        uint64_t lowest = UINT64_MAX;
+        rz_attrition_step passed;
+        timeline.hash = hash * 0x9E3779B97F4A7C15u;
+        /* eligible: a year of record, a year ahead, outcome not yet known */
+        for (int i = 0; i < 40; i++) {
+            int32_t day = days[i].day;
+            if (day >= 1365 && day + 365 <= 2300 && day < 2001 &&
+                priority(timeline.hash, day, 9) < lowest) {
+                lowest = priority(timeline.hash, day, 9);
+                wanted = day;
+            }
+        }
+        assert_true(rz_cohort_index(&task, &timeline, days, 40, 9, &index, &passed));
+        assert_int_equal(index, wanted);
+        assert_int_equal(passed, RZ_ATTRITION_HISTORY);
+        chosen_days[(index - 1010) / 30]++;
+    }
+    for (int i = 0; i < 40; i++)
+        distinct += chosen_days[i] > 0;
+    assert_true(distinct >= 15); /* of 19 eligible days: not the first one, not the last one */
+}
+
+/* The same day for two tasks whenever it is eligible for both. */
+static void tasks_share_the_index(void **state)
+{
+    (void)state;
+    rz_task task = fixture_task(), other = fixture_task();
+    other.n_outcomes = 1;
+    other.outcomes[0] = (rz_task_prefix){RZ_SYSTEM_ICD10, "I10"};
+    const rz_timeline_event events[] = {VISIT(1000, 1010)};
+    rz_timeline timeline = TIMELINE(events);
+    rz_claim_day days[] = {{.day = 1400, .data_end_day = 3000},
+                           {.day = 1500, .data_end_day = 3000},
+                           {.day = 1600, .data_end_day = 3000},
+                           {.day = 1700, .data_end_day = 3000}};
+    int32_t a = 0, b = 0;
+    rz_attrition_step passed;
+    assert_true(rz_cohort_index(&task, &timeline, days, 4, 1, &a, &passed));
+    assert_true(rz_cohort_index(&other, &timeline, days, 4, 1, &b, &passed));
+    assert_int_equal(a, b);
+}
+
+/* What happens after a day, outcome, death or silence, never makes it the index or unmakes it. */
+static void the_choice_is_blind_to_the_future(void **state)
+{
+    (void)state;
+    rz_task task = fixture_task();
+    const rz_timeline_event quiet[] = {VISIT(1000, 1010)};
+    const rz_timeline_event eventful[] = {VISIT(1000, 1010), DIAGNOSIS(1750, 1751, "N189"),
+                                          DEATH(1760, 1761)};
+    rz_timeline a = TIMELINE(quiet), b = TIMELINE(eventful);
+    rz_claim_day days[] = {{.day = 1400, .data_end_day = 3000},
+                           {.day = 1500, .data_end_day = 3000},
+                           {.day = 1600, .data_end_day = 3000},
+                           {.day = 1700, .data_end_day = 3000}};
+    rz_attrition_step passed;
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        int32_t one = 0, two = 0;
+        assert_true(rz_cohort_index(&task, &a, days, 4, seed, &one, &passed));
+        assert_true(rz_cohort_index(&task, &b, days, 4, seed, &two, &passed));
+        assert_int_equal(one, two);
+    }
+}
+
+static void one_step(const rz_timeline *timeline, const rz_claim_day *days, size_t n,
+                     rz_attrition_step wanted)
+{
+    rz_error error = {0};
+    rz_task task = fixture_task();
+    rz_cohort cohort = {0};
+    task.age_max = 60;
+    check_ok(rz_cohort_add(&cohort, &task, timeline, days, n, 1, &error));
+    for (int step = 0; step < RZ_ATTRITION_COUNT; step++)
+        if (cohort.passed[step] != (step <= (int)wanted))
+            fail_msg("step %s: %d patients, wanted last step %s",
+                     rz_attrition_text((rz_attrition_step)step), (int)cohort.passed[step],
+                     rz_attrition_text(wanted));
+    assert_int_equal(cohort.n, wanted == RZ_ATTRITION_HISTORY ? 1 : 0);
+    rz_cohort_done(&cohort);
+}
+
+static void every_step_of_the_table(void **state)
+{
+    (void)state;
+    const rz_timeline_event events[] = {VISIT(1000, 1010)};
+    const rz_timeline_event dead[] = {VISIT(1000, 1010), DEATH(1100, 1100)};
+    const rz_timeline_event recorded[] = {VISIT(1000, 1010), DIAGNOSIS(1001, 1010, "N189")};
+    rz_timeline timeline = TIMELINE(events), gone = TIMELINE(dead), ill = TIMELINE(recorded);
+    rz_timeline old = timeline;
+    old.birth_day = -30000;
+    const rz_claim_day at_end[] = {{.day = 1500, .data_end_day = 1864}};
+    const rz_claim_day in_time[] = {{.day = 1500, .data_end_day = 1865}};
+    const rz_claim_day early[] = {{.day = 1364, .data_end_day = 1865}};
+    const rz_claim_day mixed[] = {{.day = 1364, .data_end_day = 1865},
+                                  {.day = 1500, .data_end_day = 1865},
+                                  {.day = 1600, .data_end_day = 1865}};
+    one_step(&timeline, NULL, 0, RZ_ATTRITION_PATIENTS);
+    one_step(&timeline, at_end, 1, RZ_ATTRITION_CLAIM_DAY);
+    one_step(&gone, in_time, 1, RZ_ATTRITION_FOLLOW_UP);
+    one_step(&ill, in_time, 1, RZ_ATTRITION_ALIVE);
+    one_step(&old, in_time, 1, RZ_ATTRITION_NOT_RECORDED);
+    one_step(&timeline, early, 1, RZ_ATTRITION_POPULATION);
+    one_step(&timeline, in_time, 1, RZ_ATTRITION_HISTORY);
+    one_step(&timeline, mixed, 3, RZ_ATTRITION_HISTORY);
+}
+
+static void labels_and_deaths(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_task task = fixture_task();
+    rz_cohort cohort = {0};
+    const rz_claim_day day[] = {{.day = 1500, .data_end_day = 3000}};
+    const rz_timeline_event ill[] = {VISIT(1000, 1010), DIAGNOSIS(1865, 1900, "N189"),
+                                     DEATH(1866, 1866)};
+    const rz_timeline_event late[] = {VISIT(1000, 1010), DIAGNOSIS(1866, 1900, "N189")};
+    const rz_timeline_event died[] = {VISIT(1000, 1010), DEATH(1700, 1700)};
+    const rz_timeline_event died_later[] = {VISIT(1000, 1010), DEATH(1866, 1866)};
+    rz_timeline timelines[] = {TIMELINE(ill), TIMELINE(late), TIMELINE(died), TIMELINE(died_later)};
+    timelines[1].birth_day = RZ_DAY_NONE;
+    for (size_t i = 0; i < RZ_COUNT(timelines); i++)
+        check_ok(rz_cohort_add(&cohort, &task, &timelines[i], day, 1, 1, &error));
+    assert_int_equal(cohort.n, 4);
+    assert_int_equal(cohort.positives, 1);
+    assert_int_equal(cohort.died_without_outcome, 1);
+    assert_true(cohort.members[0].label);
+    assert_int_equal(cohort.members[0].outcome_day, 1865);
+    check_near(cohort.members[0].age_years, 1500 / 365.25, 1e-4);
+    assert_false(cohort.members[1].label);
+    assert_true(isnan(cohort.members[1].age_years));
+    assert_int_equal(cohort.members[1].outcome_day, RZ_DAY_NONE);
+    assert_int_equal(cohort.members[2].split, rz_split_of(12345, 1));
+    json_t *table = rz_cohort_attrition_json(&cohort);
+    assert_int_equal(json_array_size(table), RZ_ATTRITION_COUNT);
+    json_t *last = json_array_get(table, RZ_ATTRITION_COUNT - 1);
+    assert_string_equal(json_string_value(json_object_get(last, "step")), "with enough history");
+    assert_int_equal(json_integer_value(json_object_get(last, "patients")), 4);
+    json_decref(table);
+    rz_cohort_done(&cohort);
+}
+
+/* ---- the pass over a store ---- */
+
+enum { STORED = 600 };
+
+static void fill(rz_store *store)
+{
+    rz_error error = {0};
+    check_ok(rz_store_begin(store, &error));
+    for (int i = 0; i < STORED; i++) {
+        char patient[16], id[24];
+        (void)snprintf(patient, sizeof patient, "p%d", i);
+        for (int visit = 0; visit < 4; visit++) {
+            int32_t day = 1000 + 400 * visit;
+            bool ill = visit == 2 && i % 3 == 0;
+            rz_event event = {.day = day,
+                              .known_day = day + 5,
+                              .kind = RZ_KIND_DIAGNOSIS,
+                              .system = RZ_SYSTEM_ICD10,
+                              .code = ill ? "N189" : "J00",
+                              .value = NAN};
+            (void)snprintf(id, sizeof id, "%s-%d", patient, visit);
+            rz_claim claim = {.claim_id = id,
+                              .facility = "F1",
+                              .patient_id = patient,
+                              .sex = RZ_SEX_MALE,
+                              .birth_day = -9000,
+                              .setting = RZ_SETTING_OUTPATIENT,
+                              .start_day = day,
+                              .end_day = day,
+                              .known_day = day + 5,
+                              .events = &event,
+                              .n_events = 1};
+            rz_put_outcome outcome;
+            check_ok(rz_store_put(store, &claim, &outcome, &error));
+        }
+    }
+    check_ok(rz_store_commit(store, &error));
+}
+
+static bool stop_at_once(void *context, const rz_progress_report *report)
+{
+    assert_string_equal(report->unit, "patients");
+    assert_int_equal(report->total, STORED);
+    ++*(int *)context;
+    return false;
+}
+
+static bool go_on(void *context, const rz_progress_report *report)
+{
+    *(uint64_t *)context = report->done;
+    return true;
+}
+
+static void from_a_store(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    char folder[] = "/tmp/rezept-cohort-XXXXXX", path[64], lock[72];
+    assert_non_null(mkdtemp(folder));
+    (void)snprintf(path, sizeof path, "%s/r.db", folder);
+    rz_store_options options = rz_store_options_defaults();
+    options.write = true;
+    rz_store *store = NULL;
+    check_ok(rz_store_open(path, &options, &store, &error));
+    rz_task tasks[2] = {fixture_task(), fixture_task()};
+    rz_cohort cohorts[2];
+    check_ok(rz_cohort_build(store, tasks, 2, RZ_COHORT_SEED, NULL, cohorts, &error));
+    assert_int_equal(cohorts[0].n, 0); /* an empty store gives an empty cohort */
+    fill(store);
+    /* days 1000, 1400, 1800, 2200; known five days later; the data end on 2200 */
+    uint64_t reported = 0;
+    rz_progress progress = {.fn = go_on, .context = &reported};
+    (void)snprintf(tasks[1].name, sizeof tasks[1].name, "nobody");
+    tasks[1].age_min = 100;
+    check_ok(rz_cohort_build(store, tasks, 2, RZ_COHORT_SEED, &progress, cohorts, &error));
+    assert_int_equal(reported, STORED);
+    /* 1005: too short a record; 1405: 405 days of it; 1805: eligible unless recorded */
+    assert_int_equal(cohorts[0].passed[RZ_ATTRITION_PATIENTS], STORED);
+    assert_int_equal(cohorts[0].n, STORED);
+    assert_int_equal(cohorts[1].n, 0);
+    assert_int_equal(cohorts[1].passed[RZ_ATTRITION_NOT_RECORDED], STORED);
+    assert_int_equal(cohorts[1].passed[RZ_ATTRITION_POPULATION], 0);
+    size_t positives = 0;
+    for (size_t i = 0; i < cohorts[0].n; i++) {
+        const rz_cohort_member *m = &cohorts[0].members[i];
+        assert_true(i == 0 || m[-1].patient < m->patient);
+        assert_true(m->index_day == 1405 || m->index_day == 1805);
+        assert_true(!m->label || (m->index_day == 1405 && m->outcome_day == 1800));
+        positives += m->label;
+    }
+    /* the outcome on day 1800 lies 395 days after 1405: beyond the horizon */
+    assert_int_equal(positives, 0);
+    for (int i = 0; i < 2; i++)
+        rz_cohort_done(&cohorts[i]);
+    tasks[0].horizon_days = 395;
+    check_ok(rz_cohort_build(store, tasks, 1, RZ_COHORT_SEED, NULL, cohorts, &error));
+    assert_int_equal(cohorts[0].positives, STORED / 3);
+    rz_cohort_done(&cohorts[0]);
+
+    int calls = 0;
+    rz_progress stop = {.fn = stop_at_once, .context = &calls};
+    check_fails(rz_cohort_build(store, tasks, 1, RZ_COHORT_SEED, &stop, cohorts, &error),
+                RZ_E_CANCELED, "interrupted after");
+    assert_int_equal(calls, 1);
+    assert_null(cohorts[0].members);
+    rz_store_close(store);
+    (void)unlink(path);
+    (void)snprintf(lock, sizeof lock, "%s.lock", path);
+    (void)unlink(lock);
+    (void)rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_lowest_priority_wins),
+                                       cmocka_unit_test(tasks_share_the_index),
+                                       cmocka_unit_test(the_choice_is_blind_to_the_future),
+                                       cmocka_unit_test(every_step_of_the_table),
+                                       cmocka_unit_test(labels_and_deaths),
+                                       cmocka_unit_test(from_a_store)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
