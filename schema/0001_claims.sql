@@ -91,8 +91,7 @@ CREATE TABLE events (
     known_day INTEGER NOT NULL,
     value REAL,
     unit INTEGER NOT NULL,                     -- units.key, 0 for none
-    flags INTEGER NOT NULL,
-    setting INTEGER NOT NULL,
+    flags INTEGER NOT NULL,                    -- rz_event.flags + 256 * rz_setting
     batch INTEGER NOT NULL,
     superseded INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (patient, day, kind, code, claim)

@@ -93,14 +93,13 @@ rz_status rz_events_insert(rz_store *store, const rz_claim *claim, int64_t claim
     rz_status status = rz_db_statement(
         store->db,
         "INSERT INTO events (patient, day, kind, code, claim, known_day, value, unit, flags, "
-        "setting, batch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        "batch) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         &insert, error);
     if (status != RZ_OK)
         return status;
     rz_bind_int(insert, 1, store->patient.key);
     rz_bind_int(insert, 5, claim_key);
-    rz_bind_int(insert, 10, (int64_t)claim->setting);
-    rz_bind_int(insert, 11, store->batch);
+    rz_bind_int(insert, 10, store->batch);
     for (size_t i = 0; i < n && status == RZ_OK; i++) {
         const rz_event *event = store->order[i].event;
         int64_t unit = 0;
@@ -114,7 +113,7 @@ rz_status rz_events_insert(rz_store *store, const rz_claim *claim, int64_t claim
         rz_bind_int(insert, 6, event->known_day);
         rz_bind_real(insert, 7, event->value);
         rz_bind_int(insert, 8, unit);
-        rz_bind_int(insert, 9, event->flags);
+        rz_bind_int(insert, 9, event->flags | (int64_t)claim->setting << 8);
         status = rz_run(insert, error);
         if (status == RZ_OK) {
             store->totals.events[event->kind]++;
@@ -166,42 +165,47 @@ static rz_status more_rows(rz_store *store, rz_error *error)
     return RZ_OK;
 }
 
-/* The visible rows of a patient into store->rows, settled; codes borrowed from the names. */
+/* The visible rows of a patient into store->rows, settled; codes borrowed from the names.
+ * `current` (nothing of this patient changed after the limit) saves comparisons on every row. */
 static rz_status read_rows(rz_store *store, rz_patient_key key, int32_t as_of, int64_t limit,
-                           size_t *n_out, rz_error *error)
+                           bool current, size_t *n_out, rz_error *error)
 {
+    static const char current_sql[] =
+        "SELECT day, known_day, kind, code, flags, value FROM events WHERE patient = ?1 "
+        "AND superseded = 0 AND known_day <= ?2";
+    static const char limited_sql[] =
+        "SELECT day, known_day, kind, code, flags, value FROM events WHERE patient = ?1 "
+        "AND batch <= ?3 AND (superseded = 0 OR superseded > ?3) AND known_day <= ?2";
     rz_statement *select = NULL;
-    rz_status status = rz_db_statement(
-        store->db,
-        "SELECT batch, superseded, known_day, day, kind, code, flags, setting, value FROM events "
-        "WHERE patient = ?1 ORDER BY day, kind, code, claim",
-        &select, error);
+    rz_status status =
+        rz_db_statement(store->db, current ? current_sql : limited_sql, &select, error);
     if (status != RZ_OK)
         return status;
     size_t n = 0;
     bool row = false;
     rz_bind_int(select, 1, key);
+    rz_bind_int(select, 2, as_of);
+    if (!current)
+        rz_bind_int(select, 3, limit);
     while ((status = rz_step(select, &row, error)) == RZ_OK && row) {
         rz_name code;
-        if (!rz_row_visible(rz_column_int(select, 0), rz_column_int(select, 1), limit) ||
-            rz_column_int(select, 2) > as_of)
-            continue;
         if (n == store->rows_capacity)
             status = more_rows(store, error);
         if (status == RZ_OK)
             status =
-                rz_names_text(&store->codes, store->db, rz_column_int(select, 5), &code, error);
+                rz_names_text(&store->codes, store->db, rz_column_int(select, 3), &code, error);
         if (status != RZ_OK) {
             rz_reset(select);
             return status;
         }
-        store->rows[n++] = (rz_timeline_event){.day = (int32_t)rz_column_int(select, 3),
-                                               .known_day = (int32_t)rz_column_int(select, 2),
-                                               .kind = (uint8_t)rz_column_int(select, 4),
+        int64_t flags = rz_column_int(select, 4);
+        store->rows[n++] = (rz_timeline_event){.day = (int32_t)rz_column_int(select, 0),
+                                               .known_day = (int32_t)rz_column_int(select, 1),
+                                               .kind = (uint8_t)rz_column_int(select, 2),
                                                .system = (uint8_t)code.system,
-                                               .setting = (uint8_t)rz_column_int(select, 7),
-                                               .flags = (uint8_t)rz_column_int(select, 6),
-                                               .value = (float)rz_column_real(select, 8),
+                                               .setting = (uint8_t)(flags >> 8),
+                                               .flags = (uint8_t)flags,
+                                               .value = (float)rz_column_real(select, 5),
                                                .code = code.text};
     }
     if (status == RZ_OK)
@@ -251,7 +255,7 @@ rz_status rz_store_timeline(rz_store *store, rz_patient_key key, int32_t as_of, 
         status =
             rz_names_text(&store->facilities, store->db, patient.namespace_key, &facility, error);
     if (status == RZ_OK)
-        status = read_rows(store, key, as_of, limit, &n, error);
+        status = read_rows(store, key, as_of, limit, patient.current, &n, error);
     rz_store_view_end(store, began);
     if (status != RZ_OK)
         return status;
@@ -268,10 +272,11 @@ rz_status rz_store_timeline(rz_store *store, rz_patient_key key, int32_t as_of, 
     return status;
 }
 
-rz_status rz_events_summary(rz_store *store, int64_t limit, rz_patient *patient, rz_error *error)
+rz_status rz_events_summary(rz_store *store, int64_t limit, bool current, rz_patient *patient,
+                            rz_error *error)
 {
     size_t n = 0;
-    rz_status status = read_rows(store, patient->key, RZ_DAY_MAX, limit, &n, error);
+    rz_status status = read_rows(store, patient->key, RZ_DAY_MAX, limit, current, &n, error);
     if (status != RZ_OK)
         return status;
     patient->n_events = (int64_t)n;

@@ -93,6 +93,7 @@ typedef struct rz_patient_state {
     int64_t namespace_key, version, n_claims; /* n_claims only where asked for */
     rz_sex sex;
     int32_t birth_day;
+    bool current; /* no change after the limit: what is not superseded is what is visible */
     char id[RZ_ID_MAX + 1];
 } rz_patient_state;
 RZ_MUST_CHECK rz_status rz_patient_at(rz_store *store, rz_patient_key key, int64_t limit,
@@ -110,12 +111,7 @@ RZ_MUST_CHECK rz_status rz_events_insert(rz_store *store, const rz_claim *claim,
 RZ_MUST_CHECK rz_status rz_events_supersede(rz_store *store, rz_patient_key patient, int64_t claim,
                                             rz_error *error);
 /* What a patient's merged history spans; fills days and n_events. */
-RZ_MUST_CHECK rz_status rz_events_summary(rz_store *store, int64_t limit, rz_patient *patient,
-                                          rz_error *error);
-
-static inline bool rz_row_visible(int64_t batch, int64_t superseded, int64_t limit)
-{
-    return batch <= limit && (superseded == 0 || superseded > limit);
-}
+RZ_MUST_CHECK rz_status rz_events_summary(rz_store *store, int64_t limit, bool current,
+                                          rz_patient *patient, rz_error *error);
 
 #endif

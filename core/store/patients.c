@@ -190,6 +190,7 @@ rz_status rz_patient_at(rz_store *store, rz_patient_key key, int64_t limit, bool
         .version = rz_column_int(select, 4)};
     (void)snprintf(out->id, sizeof out->id, "%s", rz_column_text(select, 1));
     status = rz_finish(select, error);
+    out->current = out->version <= limit;
     if (status == RZ_OK && (count_claims || out->version > limit))
         status = from_claims(store, key, limit, found, out, error);
     return status;
@@ -217,7 +218,7 @@ static rz_status describe(rz_store *store, rz_patient_key key, int64_t limit, rz
                           .version = state.version};
     (void)snprintf(patient.facility, sizeof patient.facility, "%s", facility.text);
     (void)snprintf(patient.id, sizeof patient.id, "%s", state.id);
-    status = rz_events_summary(store, limit, &patient, error);
+    status = rz_events_summary(store, limit, state.current, &patient, error);
     if (status == RZ_OK)
         *out = patient;
     return status;

@@ -295,8 +295,8 @@ int64_t rz_column_int(rz_statement *statement, int column)
 
 double rz_column_real(rz_statement *statement, int column)
 {
-    return rz_column_is_null(statement, column) ? (double)NAN
-                                                : sqlite3_column_double(statement->handle, column);
+    sqlite3_value *value = sqlite3_column_value(statement->handle, column);
+    return sqlite3_value_type(value) == SQLITE_NULL ? (double)NAN : sqlite3_value_double(value);
 }
 
 bool rz_column_is_null(rz_statement *statement, int column)

@@ -65,6 +65,21 @@ void rz_store_rollback(rz_store *store);
 RZ_MUST_CHECK rz_status rz_store_void_claim(rz_store *store, const char *facility,
                                             const char *claim_id, rz_error *error);
 
+/* One version of a claim, as the store kept it. */
+typedef struct rz_claim_version {
+    rz_claim claim;        /* the patient id as stored; one event per (day, kind, system, code) */
+    int64_t recorded_at;   /* microseconds since 1970 */
+    int64_t superseded_at; /* 0 for the current version */
+    bool voided;           /* superseded by a void of the claim, not by another version */
+} rz_claim_version;
+
+/* Every finished version of a claim, oldest first; all memory from the arena.
+ * Errors  RZ_E_NOT_FOUND. */
+RZ_MUST_CHECK rz_status rz_store_claim_versions(rz_store *store, const char *facility,
+                                                const char *claim_id, rz_arena *arena,
+                                                const rz_claim_version **out, size_t *n,
+                                                rz_error *error);
+
 /* ---- patients ------------------------------------------------------------------------------- */
 
 typedef struct rz_patient {
@@ -87,7 +102,10 @@ RZ_MUST_CHECK rz_status rz_store_patients(rz_store *store, rz_patient_key after,
                                           const char *facility, rz_patient *out, size_t cap,
                                           size_t *n, rz_error *error);
 
-/* Erases a patient physically (secure_delete). Durability as commit; outside a batch. */
+/* Erases a patient physically: rows, freed bytes, the log. Durability as commit; outside a batch.
+ * Errors  RZ_E_NOT_FOUND; RZ_E_BUSY when the rows are gone but a reader keeps old pages of the log
+ *         alive past the busy timeout (they go with the next commit).
+ * Cost    reads the file once, and rewrites it when a copy of the id is found in free space. */
 RZ_MUST_CHECK rz_status rz_store_erase_patient(rz_store *store, rz_patient_key key,
                                                rz_error *error);
 
@@ -103,16 +121,19 @@ RZ_MUST_CHECK rz_status rz_store_timeline(rz_store *store, rz_patient_key key, i
                                           rz_error *error);
 
 /* The facility of a patient's claims and its data end, for the index rule: every distinct known_day
- * of the patient's current claims with the data end of the claim's facility, ascending by day. */
+ * of the patient's current claims with the data end of the claim's facility, ascending by day. Of
+ * two facilities with claims known on one day, the earlier data end stands. */
 typedef struct rz_claim_day {
     int32_t day;
-    int32_t data_end_day; /* last event day of that facility in this store */
+    int32_t data_end_day; /* last event day, deaths apart, of that facility in this store */
     int32_t facility;     /* number within this store, 0 … */
 } rz_claim_day;
 
 RZ_MUST_CHECK rz_status rz_store_claim_days(rz_store *store, rz_patient_key key, rz_arena *arena,
                                             const rz_claim_day **out, size_t *n, rz_error *error);
 
+/* Counts are of current claims and their rows; two claims that tell of one event count twice. They
+ * are kept per batch, so reading them costs nothing; first_day and last_day only ever widen. */
 typedef struct rz_store_counts {
     int64_t patients, claims, events, facilities;
     int64_t events_by_kind[RZ_KIND_COUNT];

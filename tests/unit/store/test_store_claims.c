@@ -170,6 +170,188 @@ static void unfinished_import_is_invisible(void **state)
     rz_store_close(store);
 }
 
+/* The instant of the last finished batch. */
+static int64_t last_instant(rz_store *store, const char *claim_id)
+{
+    rz_error error = {0};
+    rz_arena arena;
+    const rz_claim_version *versions = NULL;
+    size_t n = 0;
+    rz_arena_init(&arena, 1 << 20);
+    check_ok(rz_store_claim_versions(store, "F1", claim_id, &arena, &versions, &n, &error));
+    int64_t instant = versions[n - 1].superseded_at != 0 ? versions[n - 1].superseded_at
+                                                         : versions[n - 1].recorded_at;
+    rz_arena_done(&arena);
+    return instant;
+}
+
+static void earlier_instants_stay_readable(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_arena arena;
+    rz_timeline *timeline = NULL;
+    rz_store *store = fixture_open("recorded", true);
+    rz_event one[] = {DIAGNOSIS(100, "I10")}, two[] = {DIAGNOSIS(100, "E119")};
+    one[0].value = 7.5;
+    one[0].unit = "mmol/L";
+    rz_claim claim = fixture_claim("c1", "p1", 110, one, 1);
+    claim.sex = RZ_SEX_UNKNOWN;
+    fixture_post(store, &claim);
+    int64_t first = last_instant(store, "c1");
+    rz_patient_key key = fixture_patient(store, "p1");
+    claim = fixture_claim("c1", "p1", 112, two, 1);
+    fixture_post(store, &claim);
+    int64_t second = last_instant(store, "c1");
+    check_ok(rz_store_void_claim(store, "F1", "c1", &error));
+    int64_t third = last_instant(store, "c1");
+    assert_true(first < second && second < third);
+
+    rz_arena_init(&arena, 1 << 20);
+    check_fails(rz_store_timeline(store, key, RZ_DAY_MAX, first - 1, &arena, &timeline, &error),
+                RZ_E_NOT_FOUND, "no such patient");
+    assert_string_equal(fixture_codes(store, key, RZ_DAY_MAX, first), "I10");
+    check_ok(rz_store_timeline(store, key, RZ_DAY_MAX, first, &arena, &timeline, &error));
+    assert_int_equal(timeline->sex, RZ_SEX_UNKNOWN); /* as it was known then */
+    assert_string_equal(fixture_codes(store, key, RZ_DAY_MAX, second - 1), "I10");
+    assert_string_equal(fixture_codes(store, key, RZ_DAY_MAX, second), "E119");
+    assert_string_equal(fixture_codes(store, key, RZ_DAY_MAX, third), "");
+    assert_string_equal(fixture_codes(store, key, RZ_DAY_MAX, RZ_RECORDED_NOW), "");
+
+    const rz_claim_version *versions = NULL;
+    size_t n = 0;
+    check_ok(rz_store_claim_versions(store, "F1", "c1", &arena, &versions, &n, &error));
+    assert_int_equal(n, 2);
+    assert_true(versions[0].superseded_at == second && !versions[0].voided);
+    assert_true(versions[1].superseded_at == third && versions[1].voided);
+    assert_int_equal(versions[0].claim.n_events, 1);
+    assert_string_equal(versions[0].claim.events[0].code, "I10");
+    assert_string_equal(versions[0].claim.events[0].unit, "mmol/L");
+    check_near(versions[0].claim.events[0].value, 7.5, 0);
+    assert_string_equal(versions[1].claim.patient_id, "p1");
+    check_fails(rz_store_claim_versions(store, "F1", "c9", &arena, &versions, &n, &error),
+                RZ_E_NOT_FOUND, "no claim");
+    check_fails(rz_store_void_claim(store, "F1", "c1", &error), RZ_E_NOT_FOUND, "no current claim");
+    check_fails(rz_store_void_claim(store, "F9", "c1", &error), RZ_E_NOT_FOUND, "no current claim");
+    rz_arena_done(&arena);
+    rz_store_close(store);
+}
+
+static void namespaces_keep_hospitals_apart(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_patient patient, list[4];
+    size_t n = 0;
+    rz_store *store = fixture_open("namespaces", true);
+    const rz_event events[] = {DIAGNOSIS(100, "I10")};
+    rz_claim claim = fixture_claim("c1", "p1", 110, events, 1);
+    fixture_post(store, &claim);
+    claim.facility = "F2";
+    claim.sex = RZ_SEX_MALE; /* no contradiction: another person */
+    fixture_post(store, &claim);
+    check_fails(rz_store_patient(store, NULL, "p1", &patient, &error), RZ_E_CONFLICT,
+                "2 facilities");
+    check_ok(rz_store_patient(store, "F2", "p1", &patient, &error));
+    assert_int_equal(patient.sex, RZ_SEX_MALE);
+    assert_string_equal(patient.facility, "F2");
+    check_fails(rz_store_patient(store, "F3", "p1", &patient, &error), RZ_E_NOT_FOUND, "patient");
+    check_ok(rz_store_patients(store, 0, NULL, list, 4, &n, &error));
+    assert_int_equal(n, 2);
+    check_ok(rz_store_patients(store, 0, NULL, list, 1, &n, &error));
+    assert_int_equal(n, 1);
+    check_ok(rz_store_patients(store, list[0].key, NULL, list, 4, &n, &error));
+    assert_int_equal(n, 1);
+    check_ok(rz_store_patients(store, 0, "F2", list, 4, &n, &error));
+    assert_int_equal(n, 1);
+    assert_string_equal(list[0].facility, "F2");
+    check_ok(rz_store_patients(store, 0, "F3", list, 4, &n, &error));
+    assert_int_equal(n, 0);
+    rz_store_close(store);
+}
+
+static void shared_ids_join_facilities(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_patient patient;
+    rz_store *store = NULL;
+    rz_store_options options = rz_store_options_defaults();
+    options.write = options.shared_patient_ids = true;
+    check_ok(rz_store_open(fixture_path("shared"), &options, &store, &error));
+    const rz_event events[] = {DIAGNOSIS(100, "I10"), DIAGNOSIS(105, "E119")};
+    rz_claim claim = fixture_claim("c1", "p1", 110, events, 1);
+    fixture_post(store, &claim);
+    claim.facility = "F2";
+    claim.events = &events[1];
+    fixture_post(store, &claim);
+    check_ok(rz_store_patient(store, NULL, "p1", &patient, &error));
+    assert_int_equal(patient.n_claims, 2);
+    assert_int_equal(patient.n_events, 2);
+    assert_string_equal(patient.facility, "");
+    check_ok(rz_store_patient(store, "F2", "p1", &patient, &error));
+
+    rz_arena arena;
+    const rz_claim_day *days = NULL;
+    size_t n = 0;
+    rz_arena_init(&arena, 1 << 20);
+    check_ok(rz_store_claim_days(store, patient.key, &arena, &days, &n, &error));
+    assert_int_equal(n, 1); /* both known on day 110: the shorter follow-up stands */
+    assert_int_equal(days[0].day, 110);
+    assert_int_equal(days[0].data_end_day, 100);
+    claim.claim_id = "c3";
+    claim.known_day = 130;
+    const rz_event death[] = {{.day = 400,
+                               .known_day = 400,
+                               .kind = RZ_KIND_DEATH,
+                               .system = RZ_SYSTEM_LOCAL,
+                               .code = "DEATH",
+                               .value = NAN},
+                              DIAGNOSIS(125, "I10")};
+    claim.events = death;
+    claim.n_events = 2;
+    fixture_post(store, &claim);
+    check_ok(rz_store_claim_days(store, patient.key, &arena, &days, &n, &error));
+    assert_int_equal(n, 2);
+    assert_int_equal(days[1].day, 130);
+    assert_int_equal(days[1].data_end_day, 125); /* a death date does not lengthen the data */
+    check_ok(rz_store_void_claim(store, "F2", "c3", &error));
+    check_ok(rz_store_claim_days(store, patient.key, &arena, &days, &n, &error));
+    assert_int_equal(n, 1);
+    rz_arena_done(&arena);
+    rz_store_close(store);
+    options.shared_patient_ids = false;
+    check_fails(rz_store_open(fixture_path("shared"), &options, &store, &error), RZ_E_CONFLICT,
+                "patient_ids = shared");
+}
+
+static void a_moved_claim_changes_both_patients(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_patient before, after;
+    rz_store *store = fixture_open("moved", true);
+    const rz_event events[] = {DIAGNOSIS(100, "I10")};
+    rz_claim claim = fixture_claim("c1", "p1", 110, events, 1);
+    fixture_post(store, &claim);
+    check_ok(rz_store_patient(store, NULL, "p1", &before, &error));
+    char hash[65], other[65];
+    check_ok(rz_store_data_hash(store, hash, &error));
+    claim.patient_id = "p2";
+    assert_int_equal(fixture_post(store, &claim), RZ_PUT_SUPERSEDED);
+    check_ok(rz_store_data_hash(store, other, &error));
+    assert_string_not_equal(hash, other);
+    check_ok(rz_store_patient(store, NULL, "p1", &after, &error));
+    assert_true(after.version > before.version);
+    assert_int_equal(after.n_claims, 0);
+    assert_int_equal(after.n_events, 0);
+    assert_int_equal(after.last_day, RZ_DAY_NONE);
+    check_ok(rz_store_patient(store, NULL, "p2", &after, &error));
+    assert_int_equal(after.n_events, 1);
+    assert_int_equal(after.first_day, 100);
+    rz_store_close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -178,6 +360,10 @@ int main(void)
         cmocka_unit_test(contradicting_demographics_change_nothing),
         cmocka_unit_test(refused_claims_name_the_thing),
         cmocka_unit_test(unfinished_import_is_invisible),
+        cmocka_unit_test(earlier_instants_stay_readable),
+        cmocka_unit_test(namespaces_keep_hospitals_apart),
+        cmocka_unit_test(shared_ids_join_facilities),
+        cmocka_unit_test(a_moved_claim_changes_both_patients),
     };
     return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
 }

@@ -1,0 +1,134 @@
+/* Speed of the store: an import sorted by patient and the reading of histories.
+ *
+ *   bench-store [PATIENTS]      default 5,000 patients of 40 claims with 5 events each
+ *
+ * Prints events/s of the import, the largest write-ahead log seen, and histories/s. */
+#include "base/rng.h"
+#include "store/store.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CLAIMS_EACH = 40, EVENTS_EACH = 5, CODES = 500 };
+
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void must(rz_status status, const rz_error *error)
+{
+    if (status == RZ_OK)
+        return;
+    (void)fprintf(stderr, "bench-store: %s\n", error->text);
+    exit(rz_status_exit_code(status));
+}
+
+static void put_patient(rz_store *store, int patient, rz_rng *rng, int64_t *log_bytes_max,
+                        rz_error *error)
+{
+    char patient_id[32], claim_id[48], codes[EVENTS_EACH][16];
+    rz_event events[EVENTS_EACH];
+    (void)snprintf(patient_id, sizeof patient_id, "patient-%07d", patient);
+    for (int i = 0; i < CLAIMS_EACH; i++) {
+        int32_t day = 15000 + 30 * i;
+        for (int j = 0; j < EVENTS_EACH; j++) {
+            (void)snprintf(codes[j], sizeof codes[j], "C%05u", rz_rng_below(rng, CODES));
+            events[j] = (rz_event){.day = day + j,
+                                   .known_day = day + 40,
+                                   .kind = j % 2 == 0 ? RZ_KIND_DIAGNOSIS : RZ_KIND_MEDICATION,
+                                   .system = j % 2 == 0 ? RZ_SYSTEM_ICD10 : RZ_SYSTEM_YJ,
+                                   .code = codes[j],
+                                   .value = j % 2 == 0 ? (double)NAN : 30};
+        }
+        (void)snprintf(claim_id, sizeof claim_id, "%s-%03d", patient_id, i);
+        rz_claim claim = {.claim_id = claim_id,
+                          .facility = "H001",
+                          .patient_id = patient_id,
+                          .sex = RZ_SEX_FEMALE,
+                          .birth_day = -5000,
+                          .setting = RZ_SETTING_OUTPATIENT,
+                          .start_day = day,
+                          .end_day = day + 30,
+                          .known_day = day + 40,
+                          .events = events,
+                          .n_events = EVENTS_EACH};
+        rz_put_outcome outcome;
+        must(rz_store_put(store, &claim, &outcome, error), error);
+    }
+    if (patient % 500 == 0) {
+        rz_store_counts counts;
+        must(rz_store_counts_of(store, &counts, error), error);
+        if (counts.wal_bytes > *log_bytes_max)
+            *log_bytes_max = counts.wal_bytes;
+    }
+}
+
+static void bench_import(rz_store *store, int n_patients, rz_error *error)
+{
+    rz_rng rng;
+    int64_t log_bytes_max = 0;
+    rz_rng_init(&rng, 1, 0);
+    double start = seconds();
+    must(rz_store_begin_import(store, "bench", error), error);
+    for (int i = 0; i < n_patients; i++)
+        put_patient(store, i, &rng, &log_bytes_max, error);
+    must(rz_store_commit(store, error), error);
+    double took = seconds() - start;
+    double n = (double)n_patients * CLAIMS_EACH * EVENTS_EACH;
+    (void)printf("import: %.0f events in %.2f s, %.0f events/s, log at most %.1f MB\n", n, took,
+                 n / took, (double)log_bytes_max * 1e-6);
+}
+
+static void bench_read(rz_store *store, int n_patients, rz_error *error)
+{
+    enum { ROUNDS = 40000 };
+    rz_rng rng;
+    rz_arena arena;
+    size_t events = 0;
+    rz_arena_init(&arena, 1 << 24);
+    rz_rng_init(&rng, 2, 0);
+    double start = seconds();
+    for (int i = 0; i < ROUNDS; i++) {
+        rz_timeline *timeline = NULL;
+        rz_patient_key key = 1 + (rz_patient_key)rz_rng_below(&rng, (uint32_t)n_patients);
+        must(rz_store_timeline(store, key, RZ_DAY_MAX, RZ_RECORDED_NOW, &arena, &timeline, error),
+             error);
+        events += timeline->n_events;
+        rz_arena_reset(&arena);
+    }
+    double took = seconds() - start;
+    (void)printf("timeline: %d of %.0f events on average, %.0f/s\n", ROUNDS,
+                 (double)events / ROUNDS, ROUNDS / took);
+    rz_arena_done(&arena);
+}
+
+int main(int argc, char **argv)
+{
+    rz_error error = {0};
+    int n_patients = argc > 1 ? atoi(argv[1]) : 5000;
+    char folder[] = "/tmp/rezept-bench-XXXXXX", path[64], command[64];
+    if (n_patients < 1 || mkdtemp(folder) == NULL) {
+        (void)fprintf(stderr, "usage: bench-store [PATIENTS]\n");
+        return 2;
+    }
+    (void)snprintf(path, sizeof path, "%s/rezept.db", folder);
+    rz_store_options options = rz_store_options_defaults();
+    rz_store *store = NULL;
+    options.write = true;
+    must(rz_store_open(path, &options, &store, &error), &error);
+    bench_import(store, n_patients, &error);
+    rz_store *reader = NULL;
+    must(rz_store_open(path, NULL, &reader, &error), &error);
+    bench_read(reader, n_patients, &error);
+    rz_store_close(reader);
+    rz_store_close(store);
+    (void)snprintf(command, sizeof command, "rm -rf -- %s", folder);
+    return system(command) == 0 ? 0 : 1;
+}
