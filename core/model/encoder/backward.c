@@ -1,0 +1,311 @@
+/* Backward: from dx, the gradient of the last states, to the gradients of all parameters but those
+ * of the heads. Weight gradients of a layer are products over all rows of the tile, cut by rows of
+ * the weight; sums over tokens for biases and norms go block by block and are added up in order. */
+#include "model/encoder/encoder.h"
+
+#include <math.h>
+#include <string.h>
+
+void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b, size_t ldb,
+                     float *c, size_t m, size_t n, size_t k)
+{
+    if (m == 0 || k == 0)
+        return;
+    size_t step = m >= 512 ? 128 : 64;
+    p->job[p->n_jobs++] = (encoder_job){.a = a,
+                                        .b = b,
+                                        .c = c,
+                                        .lda = lda,
+                                        .ldb = ldb,
+                                        .m = m,
+                                        .n = n,
+                                        .k = k,
+                                        .step = step,
+                                        .first_task = p->n_job_tasks};
+    p->n_job_tasks += (m + step - 1) / step;
+}
+
+static void run_job(void *context, size_t task, unsigned worker)
+{
+    (void)worker;
+    const encoder_pass *p = context;
+    size_t i = p->n_jobs - 1;
+    while (p->job[i].first_task > task)
+        i--;
+    const encoder_job *job = &p->job[i];
+    size_t first = (task - job->first_task) * job->step;
+    size_t m = job->m - first < job->step ? job->m - first : job->step;
+    if (job->b != NULL)
+        rz_gemm_tn_add(m, job->n, job->k, job->a + first, job->lda, job->b, job->ldb,
+                       job->c + first * job->n, job->n);
+    else
+        for (size_t k = 0; k < job->k; k++)
+            p->s->kernels->add(job->c + first, job->a + k * job->lda + first, m);
+}
+
+void encoder_jobs_run(encoder_pass *p)
+{
+    rz_pool_run(p->model->pool, p->n_job_tasks, run_job, p);
+    p->n_jobs = p->n_job_tasks = 0;
+}
+
+void encoder_partials_reduce(encoder_pass *p, size_t n_blocks, const size_t *places,
+                             const size_t *counts, size_t n)
+{
+    for (size_t block = 0; block < n_blocks; block++) {
+        const float *from = p->s->partials + block * p->s->partial_size;
+        for (size_t i = 0; i < n; i++) {
+            p->s->kernels->add(p->grads + places[i], from, counts[i]);
+            from += counts[i];
+        }
+    }
+}
+
+/* One residual step backwards, over rows: through the norm, with the gradients of its gain and bias
+ * in sums; then into the branch with dropout. norm = post: the residual's gradient is the norm's.
+ * norm = pre: it is the stream's, which the norm's is added to.
+ *
+ *   d     [rows, h]  in   gradient of the norm's output
+ *   pass  [rows, h]  out  norm = post: gradient that goes on along the residual; may alias d
+ *   down  [rows, h]  out  gradient of the branch before its bias
+ *   sums  [3 h]      in/out  gain, bias of the norm; bias of the branch */
+static void residual_backward(const encoder_pass *p, int step, size_t first, size_t rows,
+                              const float *d, float *pass, float *down, float *sums, float *keep)
+{
+    rz_scratch *s = p->s;
+    size_t h = (size_t)p->model->config.hidden;
+    const encoder_norm *norm = encoder_norm_after(p, p->layer, step);
+    const float *gain = p->model->parameters + norm->place.gain;
+    bool pre = p->model->config.norm == RZ_NORM_PRE;
+    float *stream = encoder_is_first_only(p, p->layer) ? s->dstream_first : s->dstream;
+    for (size_t row = first; row < first + rows; row++) {
+        float *branch = down + row * h, *sum = pre ? stream + row * h : pass + row * h;
+        float *direct = pre ? branch : sum;
+        s->kernels->norm_row_backward(direct, sums, sums + h, d + row * h, norm->normal + row * h,
+                                      gain, norm->inverse[row], h);
+        if (pre)
+            s->kernels->add(sum, direct, h);
+        if (p->dropout.threshold != 0) {
+            s->kernels->dropout_row(&p->dropout,
+                                    RZ_ENCODER_SITE_LAYERS + 2 * p->layer + (uint64_t)step,
+                                    encoder_row_token(p, row), keep, h);
+            s->kernels->multiply_row(branch, sum, keep, h);
+        } else
+            memcpy(branch, sum, h * sizeof *branch);
+        s->kernels->add(sums + 2 * h, branch, h);
+    }
+}
+
+/* From the layer's output to the attention's: everything of chain_block, backwards. */
+static void chain_block_backward(void *context, size_t task, unsigned worker)
+{
+    encoder_pass *p = context;
+    rz_scratch *s = p->s;
+    const encoder_worker *mine = &s->worker[worker];
+    const encoder_layer_buffers *b = encoder_layer(p, p->layer);
+    const encoder_layer_place *place = &s->layout.layer[p->layer];
+    const float *w = p->model->parameters;
+    size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
+    size_t first = task * RZ_GEMM_ROWS;
+    size_t rows = p->rows - first < RZ_GEMM_ROWS ? p->rows - first : RZ_GEMM_ROWS;
+    size_t padded = rz_gemm_padded(rows);
+    bool post = p->model->config.norm == RZ_NORM_POST;
+    float *residual = encoder_is_first_only(p, p->layer) ? s->dx_first : s->dx;
+    float *sums = s->partials + task * s->partial_size, *dup = s->dup + first * f;
+    memset(sums, 0, (6 * h + f) * sizeof *sums);
+
+    residual_backward(p, 1, first, rows, s->dx, s->dmiddle, s->ddown, sums, mine->keep);
+    rz_gemm_nn(padded, f, h, s->ddown + first * h, h, w + place->down, f, mine->up, f, false);
+    s->kernels->gelu_rows_backward(dup, s->active + first * f, mine->up, b->up + first * f,
+                                   rows * f);
+    for (size_t r = 0; r < rows; r++)
+        s->kernels->add(sums + 3 * h, dup + r * f, f);
+    rz_gemm_nn(padded, h, f, dup, f, w + place->up, h, s->dmiddle + first * h, h, post);
+    residual_backward(p, 0, first, rows, s->dmiddle, residual, s->doutput, sums + 3 * h + f,
+                      mine->keep);
+    rz_gemm_nn(padded, h, h, s->doutput + first * h, h, w + place->output, h,
+               s->dattended + first * h, h, false);
+}
+
+static void attend_backward(void *context, size_t task, unsigned worker)
+{
+    encoder_pass *p = context;
+    rz_scratch *s = p->s;
+    const encoder_layer_buffers *b = encoder_layer(p, p->layer);
+    size_t heads = (size_t)p->model->config.heads, h = (size_t)p->model->config.hidden;
+    size_t hd = h / heads, head = task % heads, seq = p->first_seq + task / heads;
+    size_t from = p->batch->offsets[seq] - p->first_token;
+    size_t length = p->batch->offsets[seq + 1] - p->batch->offsets[seq];
+    bool first_only = encoder_is_first_only(p, p->layer);
+    size_t row = first_only ? task / heads : from, column = head * hd;
+    const float *qkv = b->qkv + from * 3 * h + column;
+    float *dqkv = s->dqkv + from * 3 * h + column;
+    rz_attention a = {.n_queries = first_only ? 1 : length,
+                      .n_keys = length,
+                      .head_size = hd,
+                      .q = first_only ? s->q_first + row * h + column : qkv,
+                      .k = qkv + h,
+                      .v = qkv + 2 * h,
+                      .ldq = first_only ? h : 3 * h,
+                      .ldkv = 3 * h,
+                      .scale = 1.0f / sqrtf((float)hd)};
+    rz_attention_gradient g = {.out_gradient = s->dattended + row * h + column,
+                               .out = b->attended + row * h + column,
+                               .log_sum_exp = b->log_sum_exp + head * s->rows + row,
+                               .ldo = h,
+                               .dq = first_only ? s->dq_first + row * h + column : dqkv,
+                               .dk = dqkv + h,
+                               .dv = dqkv + 2 * h,
+                               .lddq = first_only ? h : 3 * h,
+                               .lddkv = 3 * h};
+    s->kernels->attention_backward(&a, &g, s->worker[worker].attention);
+}
+
+/* dx (norm = post: +=) dqkv · W of rows; sums of dqkv for the biases. */
+static void project_block_backward(void *context, size_t task, unsigned worker)
+{
+    (void)worker;
+    encoder_pass *p = context;
+    rz_scratch *s = p->s;
+    size_t h = (size_t)p->model->config.hidden, first = task * RZ_GEMM_ROWS;
+    size_t rows = p->n_tokens - first < RZ_GEMM_ROWS ? p->n_tokens - first : RZ_GEMM_ROWS;
+    bool first_only = encoder_is_first_only(p, p->layer);
+    size_t skip = first_only ? h : 0;
+    const float *d = s->dqkv + first * 3 * h + skip;
+    float *sums = s->partials + task * s->partial_size;
+    memset(sums, 0, 3 * h * sizeof *sums);
+    for (size_t r = 0; r < rows; r++)
+        s->kernels->add(sums + skip, d + r * 3 * h, 3 * h - skip);
+    rz_gemm_nn(rz_gemm_padded(rows), h, 3 * h - skip, d, 3 * h,
+               p->model->parameters + s->layout.layer[p->layer].qkv + skip * h, h,
+               s->dx + first * h, h, !first_only && p->model->config.norm == RZ_NORM_POST);
+}
+
+/* What came through the queries and the residual of [CLS] alone joins the others. */
+static void join_first(encoder_pass *p)
+{
+    rz_scratch *s = p->s;
+    const encoder_layer_place *place = &s->layout.layer[p->layer];
+    size_t h = (size_t)p->model->config.hidden;
+    bool post = p->model->config.norm == RZ_NORM_POST;
+    for (size_t first = 0; first < p->n_seqs; first += RZ_GEMM_ROWS) {
+        size_t rows = p->n_seqs - first < RZ_GEMM_ROWS ? p->n_seqs - first : RZ_GEMM_ROWS;
+        rz_gemm_nn(rz_gemm_padded(rows), h, h, s->dq_first + first * h, h,
+                   p->model->parameters + place->qkv, h, s->dx_first + first * h, h, post);
+    }
+    if (!post)
+        memset(s->dstream, 0, p->n_tokens * h * sizeof *s->dstream);
+    for (size_t seq = 0; seq < p->n_seqs; seq++) {
+        size_t row = p->batch->offsets[p->first_seq + seq] - p->first_token;
+        s->kernels->add(s->dx + row * h, s->dx_first + seq * h, h);
+        s->kernels->add(p->grads + place->qkv_bias, s->dq_first + seq * h, h);
+        if (!post)
+            memcpy(s->dstream + row * h, s->dstream_first + seq * h, h * sizeof *s->dstream);
+    }
+}
+
+static void layer_backward(encoder_pass *p)
+{
+    rz_scratch *s = p->s;
+    rz_pool *pool = p->model->pool;
+    const encoder_layer_buffers *b = encoder_layer(p, p->layer);
+    const encoder_layer_place *place = &s->layout.layer[p->layer];
+    size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
+    size_t n = p->n_tokens;
+    bool first_only = encoder_is_first_only(p, p->layer);
+    p->rows = first_only ? p->n_seqs : n;
+
+    rz_pool_run(pool, encoder_blocks(p->rows), chain_block_backward, p);
+    const encoder_norm *up = encoder_norm_after(p, p->layer, 1),
+                       *low = encoder_norm_after(p, p->layer, 0);
+    const size_t places[] = {up->place.gain,  up->place.bias,  place->down_bias,  place->up_bias,
+                             low->place.gain, low->place.bias, place->output_bias};
+    const size_t counts[] = {h, h, h, f, h, h, h};
+    encoder_partials_reduce(p, encoder_blocks(p->rows), places, counts, 7);
+    encoder_job_add(p, s->ddown, h, s->active, f, p->grads + place->down, h, f, p->rows);
+    encoder_job_add(p, s->dup, f, b->middle, h, p->grads + place->up, f, h, p->rows);
+    encoder_job_add(p, s->doutput, h, b->attended, h, p->grads + place->output, h, h, p->rows);
+
+    rz_pool_run(pool, p->n_seqs * (size_t)p->model->config.heads, attend_backward, p);
+    p->rows = n;
+    rz_pool_run(pool, encoder_blocks(n), project_block_backward, p);
+    encoder_partials_reduce(p, encoder_blocks(n), &place->qkv_bias, (const size_t[]){3 * h}, 1);
+    size_t skip = first_only ? h : 0;
+    encoder_job_add(p, s->dqkv + skip, 3 * h, b->x, h, p->grads + place->qkv + skip * h,
+                    3 * h - skip, h, n);
+    if (first_only) {
+        join_first(p);
+        encoder_job_add(p, s->dq_first, h, s->x_first, h, p->grads + place->qkv, h, h, p->n_seqs);
+    }
+    encoder_jobs_run(p);
+}
+
+/* Through dropout and norm of the embedding; the gradient of E[token] + age is left in dmiddle. */
+static void embed_block_backward(void *context, size_t task, unsigned worker)
+{
+    encoder_pass *p = context;
+    rz_scratch *s = p->s;
+    const float *w = p->model->parameters;
+    size_t h = (size_t)p->model->config.hidden, first = task * RZ_GEMM_ROWS;
+    size_t rows = p->n_tokens - first < RZ_GEMM_ROWS ? p->n_tokens - first : RZ_GEMM_ROWS;
+    const encoder_norm *norm = &s->layer[0].attention_norm;
+    float *sums = s->partials + task * s->partial_size, *keep = s->worker[worker].keep;
+    memset(sums, 0, 4 * h * sizeof *sums);
+    for (size_t row = first; row < first + rows; row++) {
+        float *d = s->dx + row * h, *out = s->dmiddle + row * h;
+        if (p->model->config.norm == RZ_NORM_PRE) {
+            s->kernels->norm_row_backward(d, sums + 2 * h, sums + 3 * h, d, norm->normal + row * h,
+                                          w + norm->place.gain, norm->inverse[row], h);
+            s->kernels->add(d, s->dstream + row * h, h);
+        }
+        if (p->dropout.threshold != 0) {
+            s->kernels->dropout_row(&p->dropout, RZ_ENCODER_SITE_EMBEDDING, p->first_token + row,
+                                    keep, h);
+            s->kernels->multiply_row(d, d, keep, h);
+        }
+        s->kernels->norm_row_backward(out, sums, sums + h, d, s->embedding_norm.normal + row * h,
+                                      w + s->embedding_norm.place.gain,
+                                      s->embedding_norm.inverse[row], h);
+    }
+}
+
+/* A task owns RZ_LANES columns of the embedding and walks the tokens in order. */
+static void scatter_columns(void *context, size_t task, unsigned worker)
+{
+    (void)worker;
+    encoder_pass *p = context;
+    rz_scratch *s = p->s;
+    size_t h = (size_t)p->model->config.hidden, column = task * RZ_LANES;
+    float *codes = p->grads + s->layout.codes;
+    for (size_t i = 0; i < s->n_ages; i++)
+        memset(s->dage_vector + i * h + column, 0, RZ_LANES * sizeof(float));
+    for (size_t row = 0; row < p->n_tokens; row++) {
+        const float *d = s->dmiddle + row * h + column;
+        size_t code = (size_t)p->batch->tokens[p->first_token + row];
+        float *age = s->age_index[row] == UINT32_MAX ? codes + RZ_TOKEN_HIDDEN_AGE * h
+                                                     : s->dage_vector + s->age_index[row] * h;
+        s->kernels->add(codes + code * h + column, d, RZ_LANES);
+        s->kernels->add(age + column, d, RZ_LANES);
+    }
+}
+
+void encoder_layers_backward(encoder_pass *p)
+{
+    rz_scratch *s = p->s;
+    size_t h = (size_t)p->model->config.hidden, blocks = encoder_blocks(p->n_tokens);
+    size_t rows = p->first_only ? p->n_seqs : p->n_tokens;
+    memset(p->first_only ? s->dstream_first : s->dstream, 0, rows * h * sizeof(float));
+    for (size_t layer = (size_t)p->model->config.layers; layer-- > 0;) {
+        p->layer = layer;
+        layer_backward(p);
+    }
+    rz_pool_run(p->model->pool, blocks, embed_block_backward, p);
+    const encoder_norm_place *first = &s->layout.layer[0].attention_norm;
+    const size_t places[] = {s->layout.embedding_norm.gain, s->layout.embedding_norm.bias,
+                             first->gain, first->bias};
+    const size_t counts[] = {h, h, h, h};
+    encoder_partials_reduce(p, blocks, places, counts,
+                            p->model->config.norm == RZ_NORM_PRE ? 4 : 2);
+    rz_pool_run(p->model->pool, h / RZ_LANES, scatter_columns, p);
+    encoder_age_backward(p);
+}

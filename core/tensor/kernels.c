@@ -1,0 +1,52 @@
+/* Chooses the kernels at run time by what the CPU can do. */
+#include "tensor/kernels.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+extern const rz_kernels rz_kernels_generic;
+#if defined(__x86_64__)
+extern const rz_kernels rz_kernels_avx512, rz_kernels_avx2;
+#endif
+
+const rz_kernels *rz_kernels_find(const char *limit)
+{
+    const rz_kernels *found[3];
+    size_t n = 0;
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        found[n++] = &rz_kernels_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        found[n++] = &rz_kernels_avx2;
+#endif
+    found[n++] = &rz_kernels_generic;
+    for (size_t i = 0; i < n; i++)
+        if (limit == NULL || strcmp(limit, found[i]->name) == 0)
+            return found[i];
+    return NULL;
+}
+
+static size_t padded(size_t n)
+{
+    return (n + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
+}
+
+/* The backward pass needs most: transposed keys and values, padded keys, two accumulators over
+ * keys, padded queries and output gradients of a tile with its result, scores and their gradients.
+ */
+size_t rz_attention_scratch(size_t n_keys, size_t head_size)
+{
+    size_t keys = padded(n_keys), width = padded(head_size);
+    return 2 * head_size * keys + 3 * keys * width + 3 * (size_t)RZ_ATTENTION_TILE * width +
+           2 * (size_t)RZ_ATTENTION_TILE * keys + 2 * (size_t)RZ_ATTENTION_TILE;
+}
+
+rz_dropout rz_dropout_make(float p, uint64_t seed, uint64_t stream)
+{
+    rz_dropout dropout = {.seed = seed, .stream = stream};
+    dropout.threshold = (uint32_t)(p * 65536.0f + 0.5f);
+    dropout.scale = 65536.0f / (65536.0f - (float)dropout.threshold);
+    return dropout;
+}

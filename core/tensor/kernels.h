@@ -1,0 +1,107 @@
+/* Everything around the matrix products: row kernels and attention, forward next to backward.
+ *
+ * The same sources are compiled once per instruction set and chosen at run time; vectors are plain
+ * compiler extensions, so any CPU runs the narrowest version. Vector code sums in a fixed order,
+ * row by row: a result never depends on other rows, on threads or on alignment. No kernel
+ * allocates. Row lengths are multiples of RZ_LANES unless said otherwise. Letters: x input,
+ * y output, d… gradient of the loss, n length of a row, ld distance of rows in floats. */
+#ifndef RZ_TENSOR_KERNELS_H
+#define RZ_TENSOR_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    RZ_LANES = 16,          /* padding unit of rows, on every instruction set */
+    RZ_ATTENTION_TILE = 64, /* queries whose scores exist at a time */
+    RZ_DROPOUT_SITE_SHIFT = 48
+};
+
+/* Where dropout's random bits come from: Philox at (seed, stream, site << 48 | place). */
+typedef struct rz_dropout {
+    uint64_t seed, stream;
+    uint32_t threshold; /* of 65,536: elements whose 16 bits are below it are dropped; 0 = off */
+    float scale;        /* 65,536 / (65,536 - threshold) */
+} rz_dropout;
+
+/* One attention head of one timeline. Keys and values share their row distance. */
+typedef struct rz_attention {
+    size_t n_queries, n_keys, head_size;
+    const float *q, *k, *v; /* [n_queries, ldq] [n_keys, ldkv] [n_keys, ldkv] */
+    size_t ldq, ldkv;
+    float scale; /* 1 / sqrt(head_size) */
+} rz_attention;
+
+typedef struct rz_attention_gradient {
+    const float *out_gradient; /* [n_queries, ldo]: d loss / d attention output */
+    const float *out;          /* [n_queries, ldo] */
+    const float *log_sum_exp;  /* [n_queries], from the forward pass */
+    size_t ldo;
+    float *dq, *dk, *dv; /* written; row distances ldq of dq, ldkv of dk and dv */
+    size_t lddq, lddkv;
+} rz_attention_gradient;
+
+typedef struct rz_kernels {
+    const char *name; /* "avx512", "avx2", "generic" */
+
+    /* y += x; y += a·x; x·y. n: any. */
+    void (*add)(float *y, const float *x, size_t n);
+    void (*axpy)(float *y, float a, const float *x, size_t n);
+    float (*dot)(const float *x, const float *y, size_t n);
+
+    /* keep[e] = 0 or scale, for the row `row` of a matrix with n columns, at a site. Element e
+     * takes the (e / 16 % 2)th 16-bit half of word (e % 128 / 32) of the draw at site << 48 | (row
+     * · ceil(n / 128) + e / 128) · 16 + e % 16. keep has room for n rounded up to 128. */
+    void (*dropout_row)(const rz_dropout *dropout, uint64_t site, uint64_t row, float *keep,
+                        size_t n);
+
+    /* y = residual + keep ∘ (x + bias); keep NULL = 1. y may alias x or residual. */
+    void (*residual_row)(float *y, const float *x, const float *bias, const float *keep,
+                         const float *residual, size_t n);
+    /* y = a ∘ b; y may alias either. */
+    void (*multiply_row)(float *y, const float *a, const float *b, size_t n);
+
+    /* Layer normalisation of one row: normal = (x - mean) / sqrt(variance + epsilon),
+     * y = gain ∘ normal + bias. Returns 1 / sqrt(…). normal may be NULL; y may alias x or normal.
+     * Backward: dx from dy; dgain and dbias are added to. dx may alias dy. */
+    float (*norm_row)(float *y, float *normal, const float *x, const float *gain, const float *bias,
+                      float epsilon, size_t n);
+    void (*norm_row_backward)(float *dx, float *dgain, float *dbias, const float *dy,
+                              const float *normal, const float *gain, float inverse_deviation,
+                              size_t n);
+
+    /* x += bias over rows; and y = gelu(x += bias). y may alias x. gelu(x) = x Φ(x), Φ the normal
+     * distribution function, absolute error of Φ below 1e-7.
+     * Backward: dx = dy · gelu'(x), and y = gelu(x) again (NULL = not wanted). dx may alias dy. */
+    void (*bias_rows)(float *x, const float *bias, size_t rows, size_t n);
+    void (*gelu_rows)(float *y, float *x, const float *bias, size_t rows, size_t n);
+    void (*gelu_rows_backward)(float *dx, float *y, const float *dy, const float *x, size_t n);
+
+    /* Cross-entropy of one row of logits against `label`: returns -log softmax(x)[label] and turns
+     * x into weight · (softmax(x) - onehot). n: any. */
+    double (*cross_entropy_row)(float *x, size_t label, float weight, size_t n);
+
+    /* out [n_queries, ldo] = softmax(scale · q kᵀ) v. log_sum_exp [n_queries] or NULL.
+     * scratch: rz_attention_scratch floats, 64-byte aligned.
+     * Source Vaswani et al. 2017, section 3.2. Cost 4·n_queries·n_keys·head_size flop; backward
+     * recomputes the probabilities and costs 10·…. */
+    void (*attention)(const rz_attention *a, float *out, size_t ldo, float *log_sum_exp,
+                      float *scratch);
+    void (*attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
+                               float *scratch);
+
+    /* exp of n floats (any n): relative error below 2e-7; 0 below -86. For tests and gates. */
+    void (*exp_rows)(float *y, const float *x, size_t n);
+} rz_kernels;
+
+/* The widest version that this CPU runs; static. `limit` names a narrower one, or NULL.
+ * Returns NULL when `limit` is unknown or this CPU cannot run it. */
+const rz_kernels *rz_kernels_find(const char *limit);
+
+/* Floats of scratch that attention needs for a timeline of n_keys tokens (forward or backward). */
+size_t rz_attention_scratch(size_t n_keys, size_t head_size);
+
+/* A dropout source for rate p in [0, 1); p 0 = off. */
+rz_dropout rz_dropout_make(float p, uint64_t seed, uint64_t stream);
+
+#endif

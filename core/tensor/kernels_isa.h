@@ -1,0 +1,14 @@
+/* What the kernel sources of one instruction set share. RZ_ISA_NAME comes from the build. */
+#ifndef RZ_TENSOR_KERNELS_ISA_H
+#define RZ_TENSOR_KERNELS_ISA_H
+
+#include "tensor/kernels.h"
+#include "tensor/vector.h"
+
+extern const rz_kernels RZ_ISA(kernels);
+void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log_sum_exp,
+                       float *scratch);
+void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
+                                float *scratch);
+
+#endif
