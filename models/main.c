@@ -10,6 +10,7 @@ static const struct {
     command_fn *run;
     const char *help;
 } commands[] = {
+    {"import", cmd_import, "read claims from files into a database"},
     {NULL, NULL, NULL},
 };
 

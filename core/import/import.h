@@ -14,7 +14,8 @@
 typedef struct rz_import rz_import;
 
 typedef struct rz_import_options {
-    const char *facility;   /* for formats without one; default "imported" */
+    const char *facility;   /* for formats without one; NULL = the format's name. It is also the
+                               namespace of the patients: one per data set */
     bool shifted_dates;     /* accept the far future of date-shifted data */
     const char *prefix_map; /* MEDS: path of a prefix table, NULL for the built-in one */
 } rz_import_options;
@@ -22,8 +23,8 @@ typedef struct rz_import_options {
 enum { RZ_IMPORT_REASONS_MAX = 32, RZ_IMPORT_EXAMPLES_MAX = 5 };
 
 typedef struct rz_import_refusal {
-    const char *reason; /* "no patient", "impossible date", … ; static */
-    uint64_t rows;
+    const char *reason; /* "no date", "impossible code", … ; static */
+    uint64_t rows;      /* rows, or single codes of rows that hold many */
     struct {
         char file[64]; /* base name */
         uint64_t line;
@@ -32,8 +33,10 @@ typedef struct rz_import_refusal {
 
 typedef struct rz_import_summary {
     uint64_t rows_read, claims, events;
-    uint64_t bytes_read, bytes_total; /* of the files as stored, for progress */
-    uint64_t events_by_kind[RZ_KIND_COUNT], events_by_system[RZ_SYSTEM_COUNT];
+    uint64_t bytes_read, bytes_total;      /* of the files as stored, for progress */
+    uint64_t codes_by_kind[RZ_KIND_COUNT]; /* read in rows that were used: before impossible codes
+                                              are refused and duplicates in a claim removed */
+    uint64_t events_by_kind[RZ_KIND_COUNT], events_by_system[RZ_SYSTEM_COUNT]; /* kept */
     size_t n_refusals;
     rz_import_refusal refusals[RZ_IMPORT_REASONS_MAX];
 } rz_import_summary;
@@ -42,7 +45,8 @@ rz_import_options rz_import_options_defaults(void);
 
 /* format  "native", "omop", "synpuf" or "meds"
  * paths   files or folders; a folder stands for the format's files in it; .gz and .zst are read
- * Errors  RZ_E_NOT_FOUND, RZ_E_UNSUPPORTED (format), RZ_E_FORMAT (columns), RZ_E_IO. */
+ * Errors  RZ_E_NOT_FOUND, RZ_E_UNSUPPORTED (format, Parquet), RZ_E_USAGE, RZ_E_FORMAT (columns),
+ *         RZ_E_IO. Files are opened one at a time, so later ones fail in rz_import_next. */
 RZ_MUST_CHECK rz_status rz_import_open(const char *format, const char *const *paths, size_t n_paths,
                                        const rz_import_options *options, rz_import **out,
                                        rz_error *error);
@@ -51,6 +55,10 @@ RZ_MUST_CHECK rz_status rz_import_open(const char *format, const char *const *pa
  * leaves *out alone after the last one. */
 RZ_MUST_CHECK rz_status rz_import_next(rz_import *import, rz_claim *out, bool *more,
                                        rz_error *error);
+
+/* Counts the claim that was handed out last as refused after all, because the store would not have
+ * it. `reason` is static. */
+void rz_import_refuse(rz_import *import, const rz_claim *claim, const char *reason);
 
 const rz_import_summary *rz_import_summary_of(const rz_import *import); /* borrowed */
 void rz_import_close(rz_import *import);                                /* accepts NULL */
