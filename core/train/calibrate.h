@@ -1,17 +1,37 @@
-/* Calibration: fits the map of predict/calibration.h on a tuning split. */
+/* Calibration: fits the map of predict/calibration.h on tuning labels. */
 #ifndef RZ_TRAIN_CALIBRATE_H
 #define RZ_TRAIN_CALIBRATE_H
 
 #include "predict/calibration.h"
 
-/* Fits the map on a tuning split: Platt, or isotonic when asked for and at least 100 positives are
- * there; the band from `bootstraps` patient resamples.
- * weights are not needed: tuning patients are as they come, unless `balanced` labels were used,
- * where only the known prevalence is given and the correction does the rest.
- * Errors  RZ_E_INVALID: fewer than 5 positives or negatives; RZ_E_RANGE: logits not finite. */
+enum {
+    RZ_CALIBRATION_CLASS_MIN = 5,     /* positives and negatives that a fit needs */
+    RZ_CALIBRATION_ISOTONIC_MIN = 100 /* positives that the isotonic map needs */
+};
+
+/* A slope below this would turn the order of scores round or flatten them all; it is then set to
+ * this value, the intercept is fitted again, and rz_calibration.slope shows it. */
+#define RZ_CALIBRATION_SLOPE_MIN 0.05
+
+typedef struct rz_calibration_options {
+    rz_calibration_method method;
+    double training_prior; /* share of positives that the model was trained with */
+    double prevalence;     /* where risks are used */
+    /* The labels are not as patients come (drawn half and half) or come from elsewhere: they are
+     * weighted to `prevalence`, and no counts of "patients scored like this" are kept, as the
+     * patients at hand do not show them. */
+    bool prevalence_known;
+    unsigned bootstraps; /* 1,000 */
+    uint64_t seed;
+} rz_calibration_options;
+
+/* Fits the map: Platt with both classes softened by equal mass (so that separated classes have a
+ * finite slope and the mean stays), or isotonic; the band from resamples of the patients.
+ *   logit, label  [n] one row per patient, raw logits
+ * Errors  RZ_E_INVALID: fewer than 5 positives or negatives, isotonic with fewer than 100
+ *         positives; RZ_E_RANGE: logits not finite or all equal, a prior outside (0, 1). */
 RZ_MUST_CHECK rz_status rz_calibration_fit(const double *logit, const uint8_t *label, size_t n,
-                                           double training_prior, double prevalence,
-                                           rz_calibration_method method, unsigned bootstraps,
-                                           uint64_t seed, rz_calibration *out, rz_error *error);
+                                           const rz_calibration_options *options,
+                                           rz_calibration *out, rz_error *error);
 
 #endif

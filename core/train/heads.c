@@ -1,0 +1,334 @@
+/* Scores the tuning rows once with all heads, then fits head by head. */
+#include "train/heads.h"
+
+#include "metrics/metrics.h"
+#include "train/feed.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TIMELINES_BYTES_MAX = 1 << 30, DECILES = 10 };
+
+typedef struct scored { /* the rows with a label in the tuning part */
+    size_t n;
+    uint32_t *row;
+    float *logit; /* [n, n_heads] */
+    uint32_t *tokens, *unmapped;
+} scored;
+
+static void scored_done(scored *s)
+{
+    free(s->row);
+    free(s->logit);
+    free(s->tokens);
+    free(s->unmapped);
+}
+
+static bool in_part(const rz_labels *l, size_t row, rz_split part)
+{
+    for (size_t t = 0; t < l->n_tasks; t++) {
+        if (l->part[row * l->n_tasks + t] == (uint8_t)part)
+            return true;
+    }
+    return false;
+}
+
+static rz_status scored_init(scored *s, const rz_labels *l, size_t n_heads, rz_error *error)
+{
+    size_t n = l->n_rows + 1;
+    *s = (scored){.row = malloc(n * sizeof *s->row),
+                  .logit = malloc(n * n_heads * sizeof *s->logit),
+                  .tokens = malloc(n * sizeof *s->tokens),
+                  .unmapped = malloc(n * sizeof *s->unmapped)};
+    if (s->row == NULL || s->logit == NULL || s->tokens == NULL || s->unmapped == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", n);
+    for (size_t r = 0; r < l->n_rows; r++) {
+        if (in_part(l, r, RZ_SPLIT_TUNING))
+            s->row[s->n++] = (uint32_t)r;
+    }
+    return RZ_OK;
+}
+
+/* Loads rows from `first` on until the batch is full; gives where the next one begins. */
+static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                           const scored *s, size_t first, size_t part_tokens, rz_arena *arena,
+                           const rz_timeline **timelines, int32_t *as_of, size_t cap, size_t *next,
+                           rz_error *error)
+{
+    rz_status status = RZ_OK;
+    size_t tokens = 0, n = 0;
+    rz_arena_reset(arena);
+    while (status == RZ_OK && n < cap && tokens < part_tokens && first + n < s->n) {
+        const rz_label_row *row = &l->rows[s->row[first + n]];
+        rz_timeline *timeline = NULL;
+        status = rz_dataset_timeline(dataset, row->patient, arena, &timeline, NULL, NULL, error);
+        if (status != RZ_OK)
+            break;
+        timelines[n] = timeline;
+        as_of[n++] = row->index_day;
+        tokens += rz_feed_tokens(model, timeline, row->index_day);
+    }
+    *next = first + n;
+    return status;
+}
+
+static rz_status score(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                       const rz_heads_options *o, scored *s, rz_error *error)
+{
+    enum { ROWS = 1024 };
+    const rz_family *family = model->family;
+    const rz_timeline *timelines[ROWS];
+    int32_t as_of[ROWS];
+    rz_batch batch = {0};
+    rz_scratch *scratch = NULL;
+    rz_arena arena;
+    rz_arena_init(&arena, TIMELINES_BYTES_MAX);
+    rz_status status = family->scratch_new(model, &scratch, error);
+    for (size_t first = 0, next = 0; status == RZ_OK && first < s->n; first = next) {
+        rz_outputs outputs = {0};
+        status = load_part(model, dataset, l, s, first, o->part_tokens, &arena, timelines, as_of,
+                           ROWS, &next, error);
+        if (status == RZ_OK)
+            status = family->batch_build(model, timelines, as_of, next - first, &batch, error);
+        if (status == RZ_OK)
+            status = family->forward(model, &batch, &outputs, scratch, error);
+        if (status != RZ_OK)
+            break;
+        memcpy(s->logit + first * model->n_heads, outputs.logits,
+               (next - first) * model->n_heads * sizeof *s->logit);
+        for (size_t i = first; i < next; i++) {
+            s->tokens[i] = batch.offsets[i - first + 1] - batch.offsets[i - first];
+            s->unmapped[i] = batch.unmapped[i - first];
+        }
+        const rz_progress_report report = {.phase = "calibrate",
+                                           .done = next,
+                                           .total = s->n,
+                                           .unit = "rows",
+                                           .rate_per_s = NAN,
+                                           .loss = NAN,
+                                           .seconds_left = NAN};
+        if (!rz_progress_tell(o->progress, &report))
+            status = rz_fail(error, RZ_E_CANCELED, "interrupted while calibrating");
+    }
+    if (scratch != NULL)
+        family->scratch_free(scratch);
+    rz_batch_done(&batch);
+    rz_arena_done(&arena);
+    return status;
+}
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *interval(const rz_interval *i)
+{
+    return json_pack("{s:o, s:o, s:o}", "value", number(i->value), "low", number(i->low), "high",
+                     number(i->high));
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Minimum, the nine inner deciles, maximum; sorts the values. */
+static json_t *deciles(double *values, size_t n)
+{
+    json_t *out = json_array();
+    qsort(values, n, sizeof *values, by_value);
+    for (size_t i = 0; i <= DECILES; i++)
+        (void)json_array_append_new(out, number(values[i * (n - 1) / DECILES]));
+    return out;
+}
+
+typedef struct column { /* one head's labelled tuning rows */
+    size_t n;
+    double *logit, *risk, *base, *other; /* [n], one block */
+    uint8_t *label;
+} column;
+
+static rz_status fit_age_sex(const rz_labels *l, size_t task, double shift, double *beta,
+                             rz_error *error)
+{
+    rz_label_counts counts = rz_labels_count(l, task, RZ_SPLIT_TRAIN);
+    if (counts.positives < RZ_CALIBRATION_CLASS_MIN ||
+        counts.n - counts.positives < RZ_CALIBRATION_CLASS_MIN)
+        return RZ_OK;
+    double *x = malloc(counts.n * RZ_AGE_SEX_FEATURES * sizeof *x);
+    uint8_t *label = malloc(counts.n);
+    rz_status status = RZ_OK;
+    size_t n = 0;
+    if (x == NULL || label == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu labels", counts.n);
+    for (size_t r = 0; status == RZ_OK && r < l->n_rows; r++) {
+        size_t at = r * l->n_tasks + task;
+        if (l->part[at] != RZ_SPLIT_TRAIN)
+            continue;
+        rz_age_sex_features((double)l->rows[r].age_years, l->rows[r].sex,
+                            x + n * RZ_AGE_SEX_FEATURES);
+        label[n++] = l->label[at] > 0.5f;
+    }
+    /* A penalty of one: enough to keep rare corners finite, too little to be seen elsewhere. */
+    double fitted[RZ_AGE_SEX_FEATURES + 1];
+    if (status == RZ_OK)
+        status = rz_logistic_regression(x, label, n, RZ_AGE_SEX_FEATURES, 1.0, fitted, error);
+    if (status == RZ_OK) {
+        fitted[0] += shift;
+        memcpy(beta, fitted, sizeof fitted);
+    }
+    free(x);
+    free(label);
+    return status;
+}
+
+static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bounded,
+                            rz_error *error)
+{
+    rz_metrics m, base;
+    if (rz_metrics_compute(c->risk, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &m, error) != RZ_OK ||
+        rz_metrics_compute(c->base, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &base, error) != RZ_OK)
+        return NULL;
+    json_t *json = json_pack(
+        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "split", "tuning", "sample",
+        o->drawn ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
+        (json_int_t)m.positives, "auroc", interval(&m.auroc), "average_precision",
+        interval(&m.average_precision), "brier", interval(&m.brier), "ece", interval(&m.ece),
+        "observed_to_expected", interval(&m.observed_to_expected), "age_sex", "auroc",
+        interval(&base.auroc), "average_precision", interval(&base.average_precision));
+    if (json != NULL && bounded)
+        (void)json_object_set_new(json, "calibration_slope_bounded", json_true());
+    if (json == NULL)
+        (void)rz_fail(error, RZ_E_NO_MEMORY, "no memory for metrics");
+    return json;
+}
+
+static rz_status collect(const rz_labels *l, const scored *s, size_t task, column *c,
+                         rz_error *error)
+{
+    *c = (column){.logit = malloc((4 * s->n + 1) * sizeof *c->logit), .label = malloc(s->n + 1)};
+    if (c->logit == NULL || c->label == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu labels", s->n);
+    c->risk = c->logit + s->n;
+    c->base = c->risk + s->n;
+    c->other = c->base + s->n;
+    for (size_t i = 0; i < s->n; i++) {
+        size_t at = s->row[i] * l->n_tasks + task;
+        if (l->part[at] != RZ_SPLIT_TUNING)
+            continue;
+        c->logit[c->n] = (double)s->logit[i * l->n_tasks + task];
+        c->label[c->n] = l->label[at] > 0.5f;
+        c->other[c->n++] = (double)s->tokens[i];
+    }
+    return RZ_OK;
+}
+
+/* Distributions that drift is later measured against. */
+static json_t *reference_json(const rz_labels *l, const scored *s, size_t task, column *c)
+{
+    double unmapped = 0.0, tokens = 0.0;
+    for (size_t i = 0; i < s->n; i++) {
+        if (l->part[s->row[i] * l->n_tasks + task] != RZ_SPLIT_TUNING)
+            continue;
+        unmapped += s->unmapped[i];
+        tokens += s->tokens[i];
+    }
+    return json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)c->n, "score_deciles",
+                     deciles(c->risk, c->n), "token_deciles", deciles(c->other, c->n),
+                     "unmapped_share", number(unmapped / tokens));
+}
+
+static rz_status fit_head(const rz_labels *l, const scored *s, const rz_task *task, size_t t,
+                          const rz_heads_options *o, rz_head *head, rz_error *error)
+{
+    column c = {0};
+    rz_head fitted = {.task = *task};
+    memcpy(fitted.age_sex_beta, head->age_sex_beta, sizeof fitted.age_sex_beta);
+    rz_label_counts train = rz_labels_count(l, t, RZ_SPLIT_TRAIN);
+    double prior = o->training_prior[t], prevalence = o->prevalence[t];
+    double counted = train.n > 0 ? (double)train.positives / (double)train.n : NAN;
+    if (isnan(prior))
+        prior = counted;
+    bool known = o->drawn || !isnan(prevalence);
+    if (isnan(prevalence))
+        prevalence = (double)l->cohorts[t].positives / (double)l->cohorts[t].n;
+    const rz_calibration_options options = {.method = o->method,
+                                            .training_prior = prior,
+                                            .prevalence = prevalence,
+                                            .prevalence_known = known,
+                                            .bootstraps = RZ_BOOTSTRAPS,
+                                            .seed = o->seed};
+    rz_status status = collect(l, s, t, &c, error);
+    if (status == RZ_OK)
+        status = rz_calibration_fit(c.logit, c.label, c.n, &options, &fitted.calibration, error);
+    /* As with scores: from the labels at hand to the prevalence where risks are used. */
+    double shift = known && train.n > 0
+                       ? log(prevalence / (1.0 - prevalence)) - log(counted / (1.0 - counted))
+                       : 0.0;
+    if (status == RZ_OK)
+        status = fit_age_sex(l, t, shift, fitted.age_sex_beta, error);
+    for (size_t i = 0, at = 0; status == RZ_OK && i < s->n; i++) {
+        const rz_label_row *row = &l->rows[s->row[i]];
+        if (l->part[s->row[i] * l->n_tasks + t] != RZ_SPLIT_TUNING)
+            continue;
+        rz_calibrated calibrated;
+        rz_calibration_apply(&fitted.calibration, c.logit[at], &calibrated);
+        c.risk[at] = calibrated.probability;
+        c.base[at++] = rz_age_sex_risk(fitted.age_sex_beta, (double)row->age_years, row->sex);
+    }
+    bool bounded = fitted.calibration.method == RZ_CALIBRATION_PLATT &&
+                   fitted.calibration.slope <= RZ_CALIBRATION_SLOPE_MIN;
+    if (status == RZ_OK) {
+        fitted.metrics = metrics_json(&c, o, bounded, error);
+        fitted.reference = fitted.metrics == NULL ? NULL : reference_json(l, s, t, &c);
+        if (fitted.reference == NULL)
+            status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for the reference distributions");
+    }
+    if (status == RZ_OK) {
+        rz_head_done(head);
+        *head = fitted;
+    } else {
+        json_decref(fitted.metrics);
+        rz_error_prefix(error, "task %s: ", task->name);
+    }
+    free(c.logit);
+    free(c.label);
+    return status;
+}
+
+rz_status rz_heads_check(const rz_labels *l, const rz_task *tasks, rz_calibration_method method,
+                         bool train, rz_error *error)
+{
+    for (size_t t = 0; t < l->n_tasks; t++) {
+        for (int part = train ? RZ_SPLIT_TRAIN : RZ_SPLIT_TUNING; part <= RZ_SPLIT_TUNING; part++) {
+            rz_label_counts counts = rz_labels_count(l, t, (rz_split)part);
+            size_t wanted = part == RZ_SPLIT_TUNING && method == RZ_CALIBRATION_ISOTONIC
+                                ? RZ_CALIBRATION_ISOTONIC_MIN
+                                : RZ_CALIBRATION_CLASS_MIN;
+            if (counts.positives < wanted || counts.n - counts.positives < RZ_CALIBRATION_CLASS_MIN)
+                return rz_fail(error, RZ_E_INVALID,
+                               "task %s: the %s part has %zu positives among %zu patients, %zu and "
+                               "%d negatives are needed; choose other tasks with --task",
+                               tasks[t].name, rz_split_name((rz_split)part), counts.positives,
+                               counts.n, wanted, RZ_CALIBRATION_CLASS_MIN);
+        }
+    }
+    return RZ_OK;
+}
+
+rz_status rz_heads_fit(const rz_model *model, rz_dataset *dataset, const rz_labels *labels,
+                       const rz_task *tasks, const rz_heads_options *options, rz_head *heads,
+                       rz_error *error)
+{
+    scored s;
+    rz_status status = scored_init(&s, labels, model->n_heads, error);
+    if (status == RZ_OK)
+        status = score(model, dataset, labels, options, &s, error);
+    for (size_t t = 0; status == RZ_OK && t < labels->n_tasks; t++)
+        status = fit_head(labels, &s, &tasks[t], t, options, &heads[t], error);
+    scored_done(&s);
+    return status;
+}

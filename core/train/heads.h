@@ -1,0 +1,34 @@
+/* What a model's folder says of its heads (tasks.json): calibration, the age-and-sex baseline,
+ * tuning metrics and reference distributions, all fitted on labels of the tuning part. */
+#ifndef RZ_TRAIN_HEADS_H
+#define RZ_TRAIN_HEADS_H
+
+#include "predict/predictor.h"
+#include "train/calibrate.h"
+#include "train/labels.h"
+
+typedef struct rz_heads_options {
+    rz_calibration_method method;
+    bool drawn;         /* labels were drawn (rz_labels_draw): the prevalence is taken as known */
+    size_t part_tokens; /* of one packed batch */
+    uint64_t seed;
+    double prevalence[RZ_TASKS_MAX];     /* where risks are used; NaN = counted in the record */
+    double training_prior[RZ_TASKS_MAX]; /* NaN = counted in the training part */
+    const rz_progress *progress;         /* may be NULL */
+} rz_heads_options;
+
+/* Fits heads[i] for task i of `labels`, which is head i of the model. Heads come in zeroed or as
+ * they were read: an old age-and-sex baseline stays where the training part has fewer than 5
+ * positives or negatives. On failure a head is either as it was or wholly new.
+ * Errors  those of rz_calibration_fit, naming the task. */
+RZ_MUST_CHECK rz_status rz_heads_fit(const rz_model *model, rz_dataset *dataset,
+                                     const rz_labels *labels, const rz_task *tasks,
+                                     const rz_heads_options *options, rz_head *heads,
+                                     rz_error *error);
+
+/* Refuses tasks whose parts are too small to learn from or to calibrate on, before hours are spent.
+ * Errors  RZ_E_INVALID naming the task, the part and the numbers. */
+RZ_MUST_CHECK rz_status rz_heads_check(const rz_labels *labels, const rz_task *tasks,
+                                       rz_calibration_method method, bool train, rz_error *error);
+
+#endif

@@ -1,0 +1,47 @@
+/* Labels: what fine-tuning learns from. A row is a patient on an index day; each task that has
+ * this patient at this day puts its label there, the others leave NaN. */
+#ifndef RZ_TRAIN_LABELS_H
+#define RZ_TRAIN_LABELS_H
+
+#include "tasks/cohort.h"
+#include "train/dataset.h"
+#include "train/split.h"
+
+enum { RZ_PART_NONE = 255 }; /* a label that this run does not use */
+
+typedef struct rz_label_row {
+    uint32_t patient; /* in the dataset */
+    int32_t index_day;
+    uint64_t hash;
+    rz_split split;
+    rz_sex sex;
+    float age_years; /* NaN when unknown */
+} rz_label_row;
+
+typedef struct rz_labels {
+    size_t n_tasks, n_rows, capacity;
+    rz_label_row *rows;              /* owned; in the order of the dataset */
+    float *label;                    /* [n_rows, n_tasks] 0, 1 or NaN */
+    uint8_t *part;                   /* [n_rows, n_tasks] rz_split, or RZ_PART_NONE */
+    rz_cohort cohorts[RZ_TASKS_MAX]; /* attrition, and all members whether used or not */
+} rz_labels;
+
+/* Labels of all patients that are not held out, in one pass. */
+RZ_MUST_CHECK rz_status rz_labels_build(rz_dataset *dataset, const rz_task *tasks, size_t n_tasks,
+                                        rz_split_rule rule, rz_labels *out, rz_error *error);
+void rz_labels_done(rz_labels *labels); /* accepts a zeroed one */
+
+/* Keeps n labels of each task, the first by hash of the training split; half of them positive when
+ * `balanced`. Every fifth of them tunes, the others are learnt from, all else is dropped: a run
+ * knows nothing but its own labels.
+ * Errors  RZ_E_INVALID when a task has fewer, naming it and the numbers. */
+RZ_MUST_CHECK rz_status rz_labels_draw(rz_labels *labels, const rz_task *tasks, size_t n,
+                                       bool balanced, uint64_t seed, rz_error *error);
+
+typedef struct rz_label_counts {
+    size_t n, positives;
+} rz_label_counts;
+
+rz_label_counts rz_labels_count(const rz_labels *labels, size_t task, rz_split part);
+
+#endif

@@ -1,0 +1,122 @@
+/* Makes the new folder out of links to what stays and a new tasks.json, then exchanges names. */
+#define _GNU_SOURCE /* renameat2 */
+#include "train/recalibrate.h"
+
+#include "base/file.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+rz_status rz_recalibration_open(rz_recalibration *r, const char *folder, rz_error *error)
+{
+    *r = (rz_recalibration){0};
+    size_t n = strlen(folder);
+    while (n > 1 && folder[n - 1] == '/')
+        n--;
+    const char *name = folder + n;
+    while (name > folder && name[-1] != '/')
+        name--;
+    char *work = malloc(n + sizeof "..XXXXXX");
+    r->folder = strndup(folder, n);
+    if (r->folder == NULL || work == NULL) {
+        free(work);
+        rz_recalibration_close(r);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", folder);
+    }
+    (void)snprintf(work, n + sizeof "..XXXXXX", "%.*s.%.*s.XXXXXX", (int)(name - folder), folder,
+                   (int)(folder + n - name), name);
+    if (mkdtemp(work) == NULL) {
+        rz_status status = rz_fail_errno(error, errno, "cannot make a folder beside %s", r->folder);
+        free(work);
+        rz_recalibration_close(r);
+        return status;
+    }
+    r->work = work;
+    return RZ_OK;
+}
+
+/* All files that a recalibration does not change, as links. */
+static rz_status link_files(const rz_recalibration *r, rz_error *error)
+{
+    DIR *listing = opendir(r->folder);
+    if (listing == NULL)
+        return rz_fail_errno(error, errno, "cannot read %s", r->folder);
+    rz_status status = RZ_OK;
+    const struct dirent *entry;
+    while (status == RZ_OK && (entry = readdir(listing)) != NULL) {
+        const char *name = entry->d_name;
+        if (name[0] == '.' || strcmp(name, "DONE") == 0 || strcmp(name, "tasks.json") == 0 ||
+            strcmp(name, "resume") == 0)
+            continue;
+        char from[PATH_MAX], to[PATH_MAX];
+        (void)snprintf(from, sizeof from, "%s/%s", r->folder, name);
+        (void)snprintf(to, sizeof to, "%s/%s", r->work, name);
+        if (link(from, to) != 0)
+            status = rz_fail_errno(error, errno, "cannot link %s into %s", from, r->work);
+    }
+    (void)closedir(listing);
+    return status;
+}
+
+rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpoint,
+                         rz_dataset *dataset, const rz_recalibrate_options *o, rz_head *heads,
+                         size_t n_heads, rz_error *error)
+{
+    rz_labels labels = {0};
+    rz_heads_options fit = {.method = o->method,
+                            .part_tokens = o->part_tokens,
+                            .seed = o->seed,
+                            .progress = o->progress};
+    rz_task *tasks = malloc(RZ_TASKS_MAX * sizeof *tasks);
+    if (tasks == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", n_heads);
+    for (size_t t = 0; t < n_heads; t++) {
+        tasks[t] = heads[t].task;
+        fit.prevalence[t] = o->prevalence[t];
+        fit.training_prior[t] = heads[t].calibration.training_prior;
+    }
+    rz_status status = rz_labels_build(dataset, tasks, n_heads, o->split, &labels, error);
+    if (status == RZ_OK)
+        status = rz_heads_check(&labels, tasks, o->method, false, error);
+    if (status == RZ_OK)
+        status = rz_heads_fit(checkpoint->model, dataset, &labels, tasks, &fit, heads, error);
+    if (status == RZ_OK)
+        status = link_files(r, error);
+    if (status == RZ_OK)
+        status = rz_heads_write(r->work, heads, n_heads, error);
+    rz_labels_done(&labels);
+    free(tasks);
+    return status;
+}
+
+rz_status rz_recalibration_finish(rz_recalibration *r, rz_error *error)
+{
+    rz_status status = rz_checkpoint_finish(r->work, error);
+    if (status == RZ_OK && renameat2(AT_FDCWD, r->work, AT_FDCWD, r->folder, RENAME_EXCHANGE) != 0)
+        status =
+            rz_fail_errno(error, errno, "cannot put the new calibration of %s in place", r->folder);
+    return status;
+}
+
+void rz_recalibration_close(rz_recalibration *r)
+{
+    DIR *listing = r->work == NULL ? NULL : opendir(r->work);
+    const struct dirent *entry;
+    while (listing != NULL && (entry = readdir(listing)) != NULL) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            (void)unlinkat(dirfd(listing), entry->d_name, 0);
+    }
+    if (listing != NULL) {
+        (void)closedir(listing);
+        (void)rmdir(r->work);
+    }
+    free(r->folder);
+    free(r->work);
+    *r = (rz_recalibration){0};
+}

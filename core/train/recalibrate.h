@@ -1,0 +1,39 @@
+/* Recalibration: the same weights, fitted anew to the patients of a store, as when a model moves to
+ * another hospital. The new folder is made beside the old one and the two change places in one
+ * step, so that a reader always finds a whole model. */
+#ifndef RZ_TRAIN_RECALIBRATE_H
+#define RZ_TRAIN_RECALIBRATE_H
+
+#include "train/heads.h"
+
+typedef struct rz_recalibration {
+    char *folder, *work; /* the model's folder and the hidden one beside it, owned */
+} rz_recalibration;
+
+typedef struct rz_recalibrate_options {
+    rz_split_rule split;
+    rz_calibration_method method;
+    size_t part_tokens;
+    uint64_t seed;
+    double prevalence[RZ_TASKS_MAX]; /* by head; NaN = counted in the store */
+    const rz_progress *progress;
+} rz_recalibrate_options;
+
+RZ_MUST_CHECK rz_status rz_recalibration_open(rz_recalibration *recalibration, const char *folder,
+                                              rz_error *error);
+
+/* Fits the heads read from the model's folder on the tuning split of `dataset` and writes all of
+ * the new folder but DONE; the caller may replace its card before rz_recalibration_finish.
+ *   heads   [RZ_HEADS_MAX] the model's, refitted in place
+ * Errors  those of rz_heads_check and rz_heads_fit. */
+RZ_MUST_CHECK rz_status rz_recalibrate(const rz_recalibration *recalibration,
+                                       const rz_checkpoint *checkpoint, rz_dataset *dataset,
+                                       const rz_recalibrate_options *options, rz_head *heads,
+                                       size_t n_heads, rz_error *error);
+
+/* Writes DONE and puts the new folder in the old one's place. Errors RZ_E_IO where the file system
+ * cannot exchange folders (network mounts); the model is then as it was. */
+RZ_MUST_CHECK rz_status rz_recalibration_finish(rz_recalibration *recalibration, rz_error *error);
+void rz_recalibration_close(rz_recalibration *recalibration); /* removes what is left over */
+
+#endif

@@ -1,0 +1,25 @@
+/* Who is learnt from, who is tuned on, who is held out: by patient hash alone, either 80/10/10 or,
+ * for small sets, by cross-validation, where fold k is held out and an eighth of the rest tunes. */
+#ifndef RZ_TRAIN_SPLIT_H
+#define RZ_TRAIN_SPLIT_H
+
+#include "tasks/cohort.h"
+
+typedef struct rz_split_rule {
+    unsigned n_folds; /* 0 = 80/10/10 */
+    unsigned fold;    /* 0 … n_folds-1: the held-out one */
+} rz_split_rule;
+
+enum { RZ_TUNING_SHARE = 8 /* of cross-validation: one in eight */ };
+
+static inline rz_split rz_split_by(rz_split_rule rule, uint64_t patient_hash)
+{
+    if (rule.n_folds == 0)
+        return rz_split_of(patient_hash, RZ_COHORT_SEED);
+    if (rz_fold_of(patient_hash, RZ_COHORT_SEED, rule.n_folds) == rule.fold)
+        return RZ_SPLIT_HELD_OUT;
+    return rz_fold_of(patient_hash, RZ_COHORT_SEED + 1, RZ_TUNING_SHARE) == 0 ? RZ_SPLIT_TUNING
+                                                                              : RZ_SPLIT_TRAIN;
+}
+
+#endif

@@ -1,0 +1,352 @@
+/* One loop for all training. Its order of work per step (learn, log, plan, evaluate, save) is what
+ * makes a resumed run take the same decisions: they depend on the saved numbers alone. */
+#include "train/trainer.h"
+
+#include "train/resume.h"
+#include "train/train_log.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { LOGGED_FIRST = 256, LOGGED_ROWS = 2000, PLAN_STEPS = 6 };
+
+typedef struct trainer {
+    rz_model *model;
+    const rz_course *course;
+    const rz_run *run;
+    const rz_train_options *options;
+    rz_optimizer optimizer;
+    rz_feed feed;
+    rz_scratch *scratch;
+    rz_train_log log;
+    rz_resume_state state;
+    float *grads, *best;   /* [n_parameters] */
+    double started, saved; /* on the clock; `started` lies earlier by what a resumed run had */
+    double evaluation_s;   /* of one evaluation */
+    double steps_s;        /* of the steps since this process began, without the first two */
+    uint64_t steps_timed;
+    double tokens_per_s; /* smoothed, for the progress line */
+    double loss;         /* smoothed */
+    double first_loss;
+} trainer;
+
+rz_train_options rz_train_options_defaults(void)
+{
+    return (rz_train_options){.learning_rate = 1e-3,
+                              .warmup = 0.06,
+                              .optimizer = rz_optimizer_options_defaults(),
+                              .batch_tokens = 4096,
+                              .part_tokens = 4096,
+                              .evaluations = 10,
+                              .patience = 5,
+                              .save_seconds = 60.0};
+}
+
+static double now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Share of the run that is done after `step` steps at (epoch, cursor): of its nearest bound. */
+static double progress_of(const trainer *t)
+{
+    const rz_train_options *o = t->options;
+    const rz_resume_state *s = &t->state;
+    double share = 0.0;
+    if (o->steps > 0)
+        share = (double)s->step / (double)o->steps;
+    if (o->epochs > 0.0) {
+        double items = (double)t->course->n_train;
+        double passed = ((double)s->epoch * items + (double)s->cursor) / (items * o->epochs);
+        share = passed > share ? passed : share;
+    }
+    if (s->steps_planned > 0) {
+        double passed = (double)s->step / (double)s->steps_planned;
+        share = passed > share ? passed : share;
+    }
+    return share < 1.0 ? share : 1.0;
+}
+
+/* The loss terms as means, and the loss: their sum in pretraining, the mean over heads else. */
+static double mean_losses(const trainer *t, const rz_losses *losses, double *terms)
+{
+    const double sums[3] = {losses->diagnosis, losses->medication, losses->age};
+    const size_t counts[3] = {losses->n_diagnoses, losses->n_medications, losses->n_ages};
+    double total = 0.0;
+    size_t present = 0;
+    for (size_t i = 0; i < t->course->n_terms; i++) {
+        size_t n = t->course->heads ? losses->n_head[i] : counts[i];
+        double sum = t->course->heads ? losses->head[i] : sums[i];
+        terms[i] = n > 0 ? sum / (double)n : NAN;
+        total += n > 0 ? terms[i] : 0.0;
+        present += n > 0;
+    }
+    if (present == 0)
+        return NAN;
+    return t->course->heads ? total / (double)present : total;
+}
+
+static rz_status add_row(trainer *t, const char *split, const rz_losses *losses, double rate,
+                         double norm, size_t tokens, double seconds, double *loss, rz_error *error)
+{
+    double terms[RZ_HEADS_MAX + 3];
+    *loss = mean_losses(t, losses, terms);
+    const rz_train_row row = {.step = t->state.step,
+                              .epoch = t->state.epoch,
+                              .split = split,
+                              .loss = *loss,
+                              .terms = terms,
+                              .n_terms = t->course->n_terms,
+                              .learning_rate = rate,
+                              .grad_norm = norm,
+                              .tokens_per_s = seconds > 0.0 ? (double)tokens / seconds : NAN,
+                              .ms_per_step = 1e3 * seconds,
+                              .seconds = now_s() - t->started};
+    return rz_train_log_add(&t->log, &row, error);
+}
+
+static rz_status evaluate(trainer *t, rz_error *error)
+{
+    const rz_family *family = t->model->family;
+    rz_losses losses = {0};
+    rz_status status = RZ_OK;
+    size_t tokens = 0;
+    double begun = now_s(), loss = NAN;
+    for (size_t item = 0; status == RZ_OK && item < t->course->n_tuning;) {
+        status = rz_feed_tuning(&t->feed, &item, error);
+        if (status == RZ_OK) {
+            status = family->train(t->model, &t->feed.parts[0].batch, &t->feed.parts[0].targets,
+                                   NULL, &losses, t->scratch, error);
+            tokens += t->feed.parts[0].batch.n_tokens;
+        }
+    }
+    if (status == RZ_OK)
+        status = add_row(t, "tuning", &losses, NAN, NAN, tokens, now_s() - begun, &loss, error);
+    if (status == RZ_OK && !isfinite(loss))
+        status = rz_fail(error, RZ_E_RANGE, "the tuning loss is not finite; use a lower --lr");
+    if (status != RZ_OK)
+        return status;
+    t->evaluation_s = now_s() - begun;
+    if (t->state.evaluations++ == 0)
+        t->first_loss = loss;
+    t->state.without_gain++;
+    if (!t->state.has_best || loss < t->state.best_loss) {
+        t->state.has_best = true;
+        t->state.best_loss = loss;
+        t->state.best_step = t->state.step;
+        t->state.without_gain = 0;
+        memcpy(t->best, t->model->parameters, t->model->n_parameters * sizeof *t->best);
+    }
+    return RZ_OK;
+}
+
+static rz_status learn(trainer *t, rz_error *error)
+{
+    const rz_train_options *o = t->options;
+    rz_resume_state *s = &t->state;
+    rz_losses losses = {0};
+    double begun = now_s(), norm = 0.0, loss = NAN, before = progress_of(t);
+    size_t tokens = 0, n = t->model->n_parameters;
+    rz_status status =
+        rz_feed_step(&t->feed, s->step, o->batch_tokens, &s->epoch, &s->cursor, error);
+    memset(t->grads, 0, n * sizeof *t->grads);
+    for (size_t i = 0; status == RZ_OK && i < t->feed.n_parts; i++) {
+        const rz_feed_part *part = &t->feed.parts[i];
+        status = t->model->family->train(t->model, &part->batch, &part->targets, t->grads, &losses,
+                                         t->scratch, error);
+        tokens += part->batch.n_tokens;
+    }
+    if (status == RZ_OK)
+        status = rz_exchange_sum(o->exchange, t->grads, n, error);
+    if (status != RZ_OK)
+        return status;
+    s->step++;
+    s->tokens += tokens;
+    /* Before the number of steps is known (the first ones of --minutes) the rate just grows. */
+    double share = progress_of(t);
+    bool unplanned = o->minutes > 0.0 && s->steps_planned == 0 && o->steps == 0;
+    double rate = unplanned ? o->learning_rate * (double)s->step / 50.0
+                            : rz_schedule(o->learning_rate, share, o->warmup);
+    status = rz_optimizer_update(&t->optimizer, t->model, t->grads, rate, &norm, error);
+    double seconds = now_s() - begun;
+    if (status == RZ_OK &&
+        (s->step <= LOGGED_FIRST || floor(share * LOGGED_ROWS) > floor(before * LOGGED_ROWS)))
+        status = add_row(t, "train", &losses, rate, norm, tokens, seconds, &loss, error);
+    if (++t->steps_timed > 2)
+        t->steps_s += seconds;
+    double speed = (double)tokens / seconds;
+    t->tokens_per_s = isnan(t->tokens_per_s) ? speed : 0.9 * t->tokens_per_s + 0.1 * speed;
+    if (isfinite(loss))
+        t->loss = isnan(t->loss) ? loss : 0.9 * t->loss + 0.1 * loss;
+    return status;
+}
+
+static rz_status save(trainer *t, rz_error *error)
+{
+    t->state.seconds = now_s() - t->started;
+    rz_status status = rz_train_log_sync(&t->log, &t->state.log_bytes, error);
+    if (status == RZ_OK)
+        status = rz_resume_save(t->run->resume, t->model, &t->optimizer, t->best, &t->state, error);
+    t->saved = now_s();
+    return status;
+}
+
+/* Fixes the number of steps from the time per step, once that is known, with the evaluations that
+ * are still to come and a reserve for saving. */
+static rz_status plan(trainer *t, rz_error *error)
+{
+    const rz_train_options *o = t->options;
+    if (o->minutes <= 0.0 || t->state.steps_planned > 0 || t->steps_timed < 2 + PLAN_STEPS ||
+        t->steps_s < fmin(3.0, 1.2 * o->minutes))
+        return RZ_OK;
+    double step_s = t->steps_s / (double)(t->steps_timed - 2);
+    double left = 60.0 * o->minutes - (now_s() - t->started);
+    double steps = floor(0.95 * (left - o->evaluations * t->evaluation_s) / step_s);
+    t->state.steps_planned = t->state.step + (steps > 1.0 ? (uint64_t)steps : 1);
+    return save(t, error);
+}
+
+static bool tell(const trainer *t)
+{
+    double share = progress_of(t), seconds = now_s() - t->started;
+    double total = share > 0.0 ? (double)t->state.step / share : 0.0;
+    const rz_progress_report report = {.phase = t->course->phase,
+                                       .done = t->state.step,
+                                       .total = (uint64_t)(total + 0.5),
+                                       .unit = "steps",
+                                       .rate_per_s = t->tokens_per_s,
+                                       .rate_unit = "tokens",
+                                       .loss = t->loss,
+                                       .seconds_left =
+                                           share > 0.0 ? seconds * (1.0 - share) / share : NAN};
+    return rz_progress_tell(t->options->progress, &report);
+}
+
+static rz_status loop(trainer *t, rz_train_result *result, rz_error *error)
+{
+    const rz_train_options *o = t->options;
+    rz_resume_state *s = &t->state;
+    rz_status status = s->evaluations == 0 ? evaluate(t, error) : RZ_OK;
+    bool evaluated = true;
+    while (status == RZ_OK && progress_of(t) < 1.0) {
+        result->stopped_early = o->patience > 0 && s->without_gain >= o->patience;
+        result->time_over = o->minutes > 0.0 && now_s() - t->started > 60.0 * o->minutes;
+        if (result->stopped_early || result->time_over)
+            break;
+        double before = floor(progress_of(t) * o->evaluations);
+        status = learn(t, error);
+        if (status == RZ_OK)
+            status = plan(t, error);
+        evaluated = floor(progress_of(t) * o->evaluations) > before;
+        if (status == RZ_OK && evaluated)
+            status = evaluate(t, error);
+        bool wanted = status != RZ_OK || tell(t);
+        if (status == RZ_OK && (!wanted || now_s() - t->saved >= o->save_seconds ||
+                                (o->save_steps > 0 && s->step % o->save_steps == 0)))
+            status = save(t, error);
+        if (!wanted && status == RZ_OK)
+            status = rz_fail(error, RZ_E_CANCELED,
+                             "interrupted at step %llu; the state is saved, --resume continues",
+                             (unsigned long long)s->step);
+    }
+    if (status == RZ_OK && !evaluated)
+        status = evaluate(t, error);
+    return status == RZ_OK ? save(t, error) : status;
+}
+
+/* Buffers, the log and, when there is one, the saved state. */
+static rz_status prepare(trainer *t, const bool *frozen, const char *config_sha256,
+                         const char *data_sha256, rz_error *error)
+{
+    const rz_train_options *o = t->options;
+    char path[PATH_MAX];
+    size_t n = t->model->n_parameters;
+    t->grads = malloc(n * sizeof *t->grads);
+    t->best = calloc(n, sizeof *t->best);
+    if (t->grads == NULL || t->best == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu parameters", n);
+    rz_status status = rz_optimizer_init(&t->optimizer, t->model, frozen, &o->optimizer, error);
+    if (status == RZ_OK)
+        status = rz_feed_init(&t->feed, t->model, t->course, o->seed, o->part_tokens, o->exchange,
+                              error);
+    if (status == RZ_OK)
+        status = t->model->family->scratch_new(t->model, &t->scratch, error);
+    if (status == RZ_OK && t->run->resuming) {
+        status = rz_resume_read(t->run->resume, &t->state, error);
+        if (status == RZ_OK && (strcmp(t->state.config_sha256, config_sha256) != 0 ||
+                                strcmp(t->state.data_sha256, data_sha256) != 0))
+            status = rz_fail(error, RZ_E_CONFLICT,
+                             "the run in %s began with other settings; give the same ones with "
+                             "--resume or start over with --force",
+                             t->run->out);
+        if (status == RZ_OK)
+            status =
+                rz_resume_load(t->run->resume, t->model, &t->optimizer, t->best, &t->state, error);
+    }
+    (void)snprintf(t->state.config_sha256, RZ_SHA256_TEXT, "%s", config_sha256);
+    (void)snprintf(t->state.data_sha256, RZ_SHA256_TEXT, "%s", data_sha256);
+    (void)snprintf(path, sizeof path, "%s/log.csv", t->run->out);
+    if (status == RZ_OK)
+        status = rz_train_log_open(&t->log, path, t->course->terms, t->course->n_terms,
+                                   t->state.log_bytes, error);
+    return status;
+}
+
+static rz_status check_options(const rz_course *course, const rz_train_options *o, rz_error *error)
+{
+    if (o->steps == 0 && !(o->epochs > 0.0) && !(o->minutes > 0.0))
+        return rz_fail(error, RZ_E_USAGE, "a run needs an end: --steps, --epochs or --minutes");
+    if (course->n_train == 0 || course->n_tuning == 0 || course->n_train > UINT32_MAX)
+        return rz_fail(error, RZ_E_INVALID,
+                       "%zu items to learn from and %zu to tune on are too few to train",
+                       course->n_train, course->n_tuning);
+    if (o->batch_tokens == 0 || o->part_tokens == 0 || o->evaluations == 0)
+        return rz_fail(error, RZ_E_USAGE, "batch tokens and evaluations are at least 1");
+    return RZ_OK;
+}
+
+rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
+                   const rz_train_options *options, const bool *frozen, const char *config_sha256,
+                   const char *data_sha256, rz_train_result *result, rz_error *error)
+{
+    trainer t = {.model = model,
+                 .course = course,
+                 .run = run,
+                 .options = options,
+                 .tokens_per_s = NAN,
+                 .loss = NAN,
+                 .first_loss = NAN};
+    rz_train_result done = {0};
+    rz_status status = check_options(course, options, error);
+    if (status == RZ_OK)
+        status = prepare(&t, frozen, config_sha256, data_sha256, error);
+    t.saved = now_s();
+    t.started = t.saved - t.state.seconds;
+    if (status == RZ_OK)
+        status = loop(&t, &done, error);
+    if (status == RZ_OK) {
+        memcpy(model->parameters, t.best, model->n_parameters * sizeof *t.best);
+        model->parameters_version++;
+        done.steps = t.state.step;
+        done.epochs = t.state.epoch;
+        done.tokens = t.state.tokens;
+        done.best_step = t.state.best_step;
+        done.best_loss = t.state.best_loss;
+        done.first_loss = t.first_loss;
+        done.seconds = now_s() - t.started;
+        *result = done;
+    }
+    if (t.scratch != NULL)
+        model->family->scratch_free(t.scratch);
+    rz_train_log_close(&t.log);
+    rz_feed_done(&t.feed);
+    rz_optimizer_done(&t.optimizer);
+    free(t.grads);
+    free(t.best);
+    return status;
+}
