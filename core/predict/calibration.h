@@ -46,7 +46,12 @@ typedef struct rz_calibrated {
 /* logit -> risk. Threads: safe. The probability always lies within [low, high]. */
 void rz_calibration_apply(const rz_calibration *calibration, double logit, rz_calibrated *out);
 
-json_t *rz_calibration_to_json(const rz_calibration *calibration); /* new */
+/* Sets `id` from the table: whoever has made or changed a calibration calls it last.
+ * Errors  RZ_E_NO_MEMORY; RZ_E_INVALID when the table is not one (names the number). */
+RZ_MUST_CHECK rz_status rz_calibration_seal(rz_calibration *calibration, rz_error *error);
+
+/* JSON in and out, exact to the last bit. Reading checks every number and the id. */
+json_t *rz_calibration_to_json(const rz_calibration *calibration); /* new; NULL: out of memory */
 RZ_MUST_CHECK rz_status rz_calibration_from_json(const json_t *json, rz_calibration *out,
                                                  rz_error *error);
 
