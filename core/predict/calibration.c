@@ -11,7 +11,8 @@
 
 static const char *const method_names[] = {"platt", "isotonic"};
 
-/* Linear between points (x ascending), constant beyond the ends. */
+/* Linear between points, constant beyond the ends. Equal x make a step; the search ends between two
+ * different ones. */
 static double interpolate(const double *x, const double *y, size_t n, double at)
 {
     size_t low = 0, high = n - 1;
@@ -67,7 +68,7 @@ static rz_status check_curve(const char *name, const double *x, const double *y,
                              bool rising, rz_error *error)
 {
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(x[i]) || (i > 0 && !(x[i] > x[i - 1])))
+        if (!isfinite(x[i]) || (i > 0 && x[i] < x[i - 1]))
             return rz_fail(error, RZ_E_INVALID, "calibration: %s: x[%zu] = %g is not ascending",
                            name, i, x[i]);
         if (!(y[i] >= 0.0 && y[i] <= 1.0) || (rising && i > 0 && y[i] < y[i - 1]))
@@ -153,7 +154,7 @@ static json_t *counts(const uint32_t *values, size_t n)
     return array;
 }
 
-/* Everything but date and id, in a fixed order: what the id is the digest of. */
+/* Everything but date and id; the id is the digest of this, keys sorted. */
 static json_t *table_json(const rz_calibration *c)
 {
     bool isotonic = c->method == RZ_CALIBRATION_ISOTONIC;
@@ -175,7 +176,9 @@ static rz_status digest(const rz_calibration *c, char out[RZ_SHA256_TEXT], rz_er
 {
     rz_sha256 hash;
     json_t *json = table_json(c);
-    char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    char *text = json == NULL
+                     ? NULL
+                     : json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
     json_decref(json);
     if (text == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for a calibration's id");

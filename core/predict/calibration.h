@@ -25,7 +25,7 @@ typedef struct rz_calibration {
     rz_calibration_method method;
     double training_prior, prevalence; /* prior correction: logit shift between the two */
     double intercept, slope;           /* Platt, on the corrected logit; slope > 0 */
-    size_t n_knots;                    /* isotonic: x ascending, y non-decreasing */
+    size_t n_knots;                    /* isotonic: x and y non-decreasing */
     double knot_x[RZ_ISOTONIC_MAX], knot_y[RZ_ISOTONIC_MAX];
     size_t n_band; /* points of the band, ascending in the corrected logit; linear between */
     double band_x[RZ_BAND_POINTS], band_low[RZ_BAND_POINTS], band_high[RZ_BAND_POINTS];
