@@ -422,8 +422,8 @@ static rz_status load_model(int folder, rz_pool *pool, loaded_config *config, rz
     for (size_t i = 0; i < config->n_heads; i++)
         heads[i] = config->heads[i];
     if (status == RZ_OK)
-        status = rz_model_new(&config->model, vocabulary, heads, config->n_heads, 0, pool, &model,
-                              error);
+        status =
+            rz_model_blank(&config->model, vocabulary, heads, config->n_heads, pool, &model, error);
     if (status == RZ_OK)
         status = read_weights(file, model, error);
     rz_safetensors_close(file);

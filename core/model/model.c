@@ -108,9 +108,9 @@ static void init_tensor(rz_model *model, const rz_tensor_spec *tensor, uint64_t 
         out[i] = tensor->init == RZ_INIT_ONE ? 1.0f : 0.0f;
 }
 
-rz_status rz_model_new(const rz_config *config, const rz_vocabulary *vocabulary,
-                       const char *const *head_names, size_t n_heads, uint64_t seed, rz_pool *pool,
-                       rz_model **out, rz_error *error)
+rz_status rz_model_blank(const rz_config *config, const rz_vocabulary *vocabulary,
+                         const char *const *head_names, size_t n_heads, rz_pool *pool,
+                         rz_model **out, rz_error *error)
 {
     const rz_family *family = rz_family_find(config->family);
     if (family == NULL)
@@ -140,6 +140,18 @@ rz_status rz_model_new(const rz_config *config, const rz_vocabulary *vocabulary,
         return status;
     }
     memset(model->parameters, 0, bytes); /* the padding between tensors stays 0 for ever */
+    *out = model;
+    return RZ_OK;
+}
+
+rz_status rz_model_new(const rz_config *config, const rz_vocabulary *vocabulary,
+                       const char *const *head_names, size_t n_heads, uint64_t seed, rz_pool *pool,
+                       rz_model **out, rz_error *error)
+{
+    rz_model *model = NULL;
+    rz_status status = rz_model_blank(config, vocabulary, head_names, n_heads, pool, &model, error);
+    if (status != RZ_OK)
+        return status;
     for (size_t i = 0; i < model->n_tensors; i++)
         init_tensor(model, &model->tensors[i], seed);
     *out = model;
