@@ -1,5 +1,5 @@
 /* Scores sorted once, so that every bootstrap only recounts: a resample is a count per patient,
- * never a new sort. Private to core/metrics. */
+ * never a new sort. For core/metrics and the curves of core/report. */
 #ifndef RZ_METRICS_RANK_H
 #define RZ_METRICS_RANK_H
 
