@@ -12,7 +12,7 @@ enum {
     UNDO_PER_TRANSACTION = 500 /* claims */
 };
 
-static int64_t now_us(void)
+int64_t rz_now_us(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
@@ -131,7 +131,7 @@ rz_status rz_batch_need(rz_store *store, rz_error *error)
     if (status != RZ_OK)
         return status;
     rz_bind_text(insert, 1, store->source);
-    rz_bind_int(insert, 2, now_us());
+    rz_bind_int(insert, 2, rz_now_us());
     status = rz_run(insert, error);
     if (status == RZ_OK)
         store->batch = rz_db_last_key(store->db);
@@ -160,7 +160,7 @@ static rz_status finish_row(rz_store *store, rz_error *error)
         &update, error);
     if (status != RZ_OK)
         return status;
-    int64_t recorded = now_us();
+    int64_t recorded = rz_now_us();
     if (recorded <= store->previous_recorded)
         recorded = store->previous_recorded + 1;
     rz_bind_int(update, 1, store->batch);
@@ -238,6 +238,36 @@ void rz_batch_empty_log(rz_store *store)
     rz_error ignored = {0};
     if (rz_db_checkpoint(store->db, true, &complete, &ignored) == RZ_OK && complete)
         store->log_to_empty = false;
+}
+
+/* ---- tables beside the claims ---------------------------------------------------------------- */
+
+rz_status rz_write_begin(rz_store *store, rz_durability durability, rz_error *error)
+{
+    rz_status status = rz_store_must_write(store, error);
+    if (status == RZ_OK && (store->batch_kind != RZ_BATCH_NONE || store->side_write))
+        status = rz_fail(error, RZ_E_USAGE, "a batch is open in %s", rz_db_path(store->db));
+    if (status != RZ_OK)
+        return status;
+    if (durability == RZ_MAY_BE_LOST)
+        status = rz_db_execute(store->db, "PRAGMA synchronous = NORMAL", error);
+    if (status == RZ_OK)
+        status = run(store, "BEGIN IMMEDIATE", error);
+    store->side_write = true;
+    return status;
+}
+
+rz_status rz_write_end(rz_store *store, rz_status status, rz_error *error)
+{
+    if (!store->side_write)
+        return status;
+    store->side_write = false;
+    if (status == RZ_OK)
+        status = run(store, "COMMIT", error);
+    if (status != RZ_OK)
+        rz_db_rollback(store->db);
+    rz_status restored = rz_db_execute(store->db, "PRAGMA synchronous = FULL", error);
+    return status != RZ_OK ? status : restored;
 }
 
 /* ---- leftovers ------------------------------------------------------------------------------ */

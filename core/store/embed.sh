@@ -13,7 +13,7 @@ shift
         "$(printf '%04d' "$n")"_*) ;;
         *) echo "migration $file should have number $n" >&2; exit 1 ;;
         esac
-        echo "static const char migration_$n[] = {"
+        echo "static const unsigned char migration_$n[] = {"
         od -An -v -tu1 "$file" | sed 's/\([0-9][0-9]*\)/\1,/g'
         echo '0};'
     done
@@ -21,7 +21,7 @@ shift
     i=0
     while [ "$i" -lt "$n" ]; do
         i=$((i + 1))
-        echo "migration_$i,"
+        echo "(const char *)migration_$i,"
     done
     echo '};'
     echo "const int rz_migrations_count = $n;"

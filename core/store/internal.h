@@ -46,6 +46,7 @@ struct rz_store {
     char source[256];
     rz_totals totals;
     rz_status failed;  /* a write of the open batch failed: only rollback is left */
+    bool side_write;   /* a transaction of rz_write_begin is open */
     bool leftovers;    /* an unfinished batch could not be removed yet */
     bool log_to_empty; /* an erased patient may still stand in the write-ahead log */
     rz_known_patient patient;
@@ -67,7 +68,17 @@ RZ_MUST_CHECK rz_status rz_store_id(const rz_store *store, const char *id, char 
                                     rz_error *error);
 RZ_MUST_CHECK rz_status rz_store_must_write(const rz_store *store, rz_error *error);
 
+/* The secret of this file that keyed hashes of patients are made with. */
+RZ_MUST_CHECK rz_status rz_store_salt(rz_store *store, unsigned char out[RZ_HMAC_KEY_BYTES],
+                                      rz_error *error);
+
 /* batches.c */
+int64_t rz_now_us(void);
+/* A transaction of the tables beside the claims (scores, tokens, audit); never inside a batch.
+ * Each begin, failed or not, is followed by an end, which commits when `status` is RZ_OK. */
+typedef enum rz_durability { RZ_DURABLE, RZ_MAY_BE_LOST /* in a power cut */ } rz_durability;
+RZ_MUST_CHECK rz_status rz_write_begin(rz_store *store, rz_durability durability, rz_error *error);
+RZ_MUST_CHECK rz_status rz_write_end(rz_store *store, rz_status status, rz_error *error);
 /* The last batch that was finished at `recorded`; 0 when there was none. */
 RZ_MUST_CHECK rz_status rz_batch_limit(rz_store *store, int64_t recorded, int64_t *limit,
                                        rz_error *error);

@@ -67,11 +67,17 @@ static rz_status settings_agree(rz_store *store, const rz_store_options *options
     if (status != RZ_OK)
         return status;
     if (!found && store->write) {
+        unsigned char salt[RZ_HMAC_KEY_BYTES];
+        char salt_text[2 * sizeof salt + 1];
+        rz_random_bytes(salt, sizeof salt);
+        rz_hex(salt_text, salt, sizeof salt);
         status = rz_db_execute(store->db, "BEGIN IMMEDIATE", error);
         if (status == RZ_OK)
             status = setting_write(store->db, "patient_ids", mode, error);
         if (status == RZ_OK)
             status = setting_write(store->db, "pseudonym_check", own_check, error);
+        if (status == RZ_OK)
+            status = setting_write(store->db, "salt", salt_text, error);
         if (status == RZ_OK)
             status = rz_db_execute(store->db, "COMMIT", error);
         rz_db_rollback(store->db);
@@ -213,6 +219,22 @@ rz_status rz_store_id(const rz_store *store, const char *id, char *out, rz_error
                        "the ids in %s are pseudonyms; set pseudonym_key to look one up",
                        rz_db_path(store->db));
     rz_hmac_text(store->key, id, n, out);
+    return RZ_OK;
+}
+
+rz_status rz_store_salt(rz_store *store, unsigned char out[RZ_HMAC_KEY_BYTES], rz_error *error)
+{
+    char text[2 * RZ_HMAC_KEY_BYTES + 1] = "";
+    bool found = false;
+    rz_status status = setting_read(store->db, "salt", text, sizeof text, &found, error);
+    if (status != RZ_OK)
+        return status;
+    for (size_t i = 0; i < RZ_HMAC_KEY_BYTES; i++) {
+        unsigned byte = 0;
+        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
+            return rz_fail(error, RZ_E_CORRUPT, "%s has no salt", rz_db_path(store->db));
+        out[i] = (unsigned char)byte;
+    }
     return RZ_OK;
 }
 

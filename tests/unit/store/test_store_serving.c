@@ -1,0 +1,233 @@
+/* What the daemon keeps: cached scores and worklists, tokens, the audit chain. */
+#include "store_fixture.h"
+
+#include "store/audit.h"
+#include "store/scores.h"
+#include "store/tokens.h"
+
+#include <sqlite3.h>
+
+static const rz_event one_event[] = {DIAGNOSIS(100, "I10")};
+static const rz_score_context context = {"model-a", "tasks-1", "calibration-1"};
+
+static rz_score_row scored(const rz_patient *patient, double probability, const char *reason)
+{
+    rz_score_row row = {.patient = patient->key,
+                        .task = "ckd",
+                        .context = context,
+                        .score = {.probability = probability,
+                                  .low = probability - 0.01,
+                                  .high = probability + 0.01,
+                                  .as_of = 500,
+                                  .version = patient->version}};
+    (void)snprintf(row.score.reason, sizeof row.score.reason, "%s", reason);
+    return row;
+}
+
+static void scores_are_fresh_or_missing(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_store *store = fixture_open("scores", true);
+    rz_patient patients[4];
+    rz_patient_key missing[4];
+    size_t n = 0;
+    for (int i = 0; i < 4; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "p%d", i);
+        rz_claim claim = fixture_claim(id, id, 110, one_event, 1);
+        claim.facility = i == 3 ? "F2" : "F1";
+        fixture_post(store, &claim);
+        check_ok(rz_store_patient(store, NULL, id, &patients[i], &error));
+    }
+    check_ok(rz_store_scores_missing(store, "ckd", 500, &context, 0, missing, 4, &n, &error));
+    assert_int_equal(n, 4);
+    rz_score_row rows[] = {scored(&patients[0], 0.1, ""), scored(&patients[1], 0.4, ""),
+                           scored(&patients[2], NAN, "dead"), scored(&patients[3], 0.3, ""),
+                           scored(&patients[0], 0.2, "")};
+    rows[4].patient = 999; /* erased meanwhile */
+    check_ok(rz_store_scores_put(store, rows, 5, &error));
+    check_ok(rz_store_scores_missing(store, "ckd", 500, &context, 0, missing, 4, &n, &error));
+    assert_int_equal(n, 0);
+    check_ok(rz_store_scores_missing(store, "ckd", 501, &context, 0, missing, 4, &n, &error));
+    assert_int_equal(n, 4);
+
+    rz_score score;
+    bool found = false;
+    check_ok(rz_store_score_get(store, patients[1].key, patients[1].version, 500, "ckd", &context,
+                                &score, &found, &error));
+    assert_true(found);
+    check_near(score.probability, 0.4, 0);
+    check_near(score.high, 0.41, 1e-15);
+    assert_true(score.scored_at > 0);
+    check_ok(rz_store_score_get(store, patients[2].key, patients[2].version, 500, "ckd", &context,
+                                &score, &found, &error));
+    assert_true(found && isnan(score.probability));
+    assert_string_equal(score.reason, "dead");
+    const rz_score_context other = {"model-b", "tasks-1", "calibration-1"};
+    check_ok(rz_store_score_get(store, patients[1].key, patients[1].version, 500, "ckd", &other,
+                                &score, &found, &error));
+    assert_false(found);
+    check_ok(rz_store_score_get(store, patients[1].key, patients[1].version + 1, 500, "ckd",
+                                &context, &score, &found, &error));
+    assert_false(found);
+    check_ok(rz_store_score_get(store, patients[1].key, patients[1].version, 501, "ckd", &context,
+                                &score, &found, &error));
+    assert_false(found);
+    rows[0].score.probability = NAN;
+    check_fails(rz_store_scores_put(store, rows, 1, &error), RZ_E_INVALID, "score 0");
+
+    rz_claim claim = fixture_claim("again", "p1", 120, one_event, 1);
+    fixture_post(store, &claim); /* makes the score of p1 stale */
+    check_ok(rz_store_scores_missing(store, "ckd", 500, &context, 0, missing, 4, &n, &error));
+    assert_int_equal(n, 1);
+    assert_int_equal(missing[0], patients[1].key);
+
+    rz_worklist_row list[4];
+    rz_worklist_counts counts;
+    rz_worklist_query query = {.task = "ckd"};
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 3);
+    assert_string_equal(list[0].id, "p1");
+    assert_true(list[0].stale);
+    assert_string_equal(list[1].id, "p3");
+    assert_string_equal(list[1].facility, "F2");
+    assert_false(list[1].stale);
+    assert_int_equal(counts.scored, 3);
+    assert_int_equal(counts.left_out, 1);
+    assert_int_equal(counts.stale, 1);
+    query.min_probability = 0.35;
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 1);
+    query = (rz_worklist_query){.task = "ckd", .offset = 2};
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 1);
+    query = (rz_worklist_query){.task = "ckd", .facility = "F2"};
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 1);
+    assert_int_equal(counts.scored, 1);
+    query.facility = "F3";
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 0);
+    assert_int_equal(counts.scored, 0);
+
+    check_ok(rz_store_erase_patient(store, patients[1].key, &error));
+    query.facility = NULL;
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 2);
+    rz_store_close(store);
+}
+
+static void tokens_live_and_die(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_store *store = fixture_open("tokens", true);
+    rz_token token = {.name = "ward", .scopes = "read write", .hash = {1, 2, 3}}, found, list[2];
+    size_t n = 0;
+    check_ok(rz_store_token_create(store, &token, &error));
+    check_fails(rz_store_token_create(store, &token, &error), RZ_E_CONFLICT, "ward");
+    check_ok(rz_store_token_find(store, token.hash, &found, &error));
+    assert_string_equal(found.scopes, "read write");
+    assert_true(found.created_at > 0 && found.revoked_at == 0);
+    rz_token nameless = {.hash = {9}};
+    check_fails(rz_store_token_create(store, &nameless, &error), RZ_E_INVALID, "name");
+    check_ok(rz_store_token_revoke(store, "ward", &error));
+    check_fails(rz_store_token_find(store, token.hash, &found, &error), RZ_E_NOT_FOUND, "no valid");
+    check_fails(rz_store_token_revoke(store, "ward", &error), RZ_E_CONFLICT, "before");
+    check_fails(rz_store_token_revoke(store, "night", &error), RZ_E_NOT_FOUND, "night");
+    check_fails(rz_store_token_create(store, &token, &error), RZ_E_CONFLICT, "(revoked)");
+    check_ok(rz_store_tokens(store, list, 2, &n, &error));
+    assert_int_equal(n, 1);
+    assert_true(list[0].revoked_at > 0);
+    check_ok(rz_store_begin(store, &error)); /* never inside a batch, which goes on */
+    token.name[0] = 'W';
+    check_fails(rz_store_token_create(store, &token, &error), RZ_E_USAGE, "a batch is open");
+    rz_claim claim = fixture_claim("c", "p", 110, one_event, 1);
+    assert_int_equal(fixture_put(store, &claim), RZ_PUT_ADDED);
+    check_ok(rz_store_commit(store, &error));
+    assert_true(fixture_patient(store, "p") > 0);
+    rz_store_close(store);
+}
+
+static int run_outside(const char *path, const char *sql)
+{
+    sqlite3 *handle = NULL;
+    assert_int_equal(sqlite3_open(path, &handle), SQLITE_OK);
+    int code = sqlite3_exec(handle, sql, NULL, NULL, NULL);
+    assert_int_equal(sqlite3_close(handle), SQLITE_OK);
+    return code;
+}
+
+static bool count_rows(void *counter, int64_t number, const rz_audit_entry *entry)
+{
+    int *n = counter;
+    if (number == 2)
+        assert_string_equal(entry->action, "erase");
+    return ++*n < 2;
+}
+
+static void audit_shows_every_change(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_audit_head head;
+    rz_store *store = fixture_open("audit", true);
+    check_ok(rz_store_audit_verify(store, &head, &error));
+    assert_int_equal(head.number, 0);
+    rz_patient patient = {.facility = "F1", .id = "p1"};
+    char hash[33], other[33];
+    check_ok(rz_audit_patient_hash(store, &patient, hash, &error));
+    patient.id[1] = '2';
+    check_ok(rz_audit_patient_hash(store, &patient, other, &error));
+    assert_string_not_equal(hash, other);
+    const rz_audit_entry entries[] = {
+        {.request_id = "r1",
+         .actor = "ward",
+         .action = "risk",
+         .patient_hash = hash,
+         .model_hash = "m",
+         .details = "{}",
+         .at = 5},
+        {.request_id = "r2", .actor = "ward", .action = "erase", .at = 6},
+    };
+    check_ok(rz_store_audit_append(store, entries, 2, &error));
+    check_ok(rz_store_audit_append(store, entries, 1, &error));
+    check_ok(rz_store_audit_verify(store, &head, &error));
+    assert_int_equal(head.number, 3);
+    int n = 0;
+    check_ok(rz_store_audit_read(store, 0, count_rows, &n, &error));
+    assert_int_equal(n, 2);
+    rz_store_close(store);
+
+    const char *path = fixture_path("audit");
+    assert_int_equal(run_outside(path, "DELETE FROM audit"), SQLITE_CONSTRAINT);
+    assert_int_equal(run_outside(path, "UPDATE audit SET actor = 'x'"), SQLITE_CONSTRAINT);
+    /* Who removes the triggers is still seen. */
+    assert_int_equal(run_outside(path, "DROP TRIGGER audit_keeps_content; "
+                                       "DROP TRIGGER audit_keeps_rows; "
+                                       "UPDATE audit SET actor = 'nobody' WHERE number = 2"),
+                     SQLITE_OK);
+    store = fixture_open("audit", false);
+    check_fails(rz_store_audit_verify(store, &head, &error), RZ_E_CORRUPT, "row 2 ");
+    rz_store_close(store);
+    assert_int_equal(run_outside(path, "UPDATE audit SET actor = 'ward' WHERE number = 2"),
+                     SQLITE_OK);
+    store = fixture_open("audit", false);
+    check_ok(rz_store_audit_verify(store, &head, &error));
+    rz_store_close(store);
+    assert_int_equal(run_outside(path, "DELETE FROM audit WHERE number = 2"), SQLITE_OK);
+    store = fixture_open("audit", false);
+    check_fails(rz_store_audit_verify(store, &head, &error), RZ_E_CORRUPT, "row 3 ");
+    rz_store_close(store);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scores_are_fresh_or_missing),
+        cmocka_unit_test(tokens_live_and_die),
+        cmocka_unit_test(audit_shows_every_change),
+    };
+    return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
+}
