@@ -268,10 +268,14 @@ static rz_status open_omop(rz_import *import, rz_error *error)
     rz_concepts_init(&o->concepts);
     import->state = o;
     for (size_t i = 0; i < import->n_paths; i++) {
+        char stem[64];
         const table *t = table_of(import->paths[i]);
+        rz_reader_stem(import->paths[i], stem, sizeof stem);
         n_events += t != NULL;
         if (t == &tables[0])
             import->summary.bytes_total += import->sizes[i]; /* read twice */
+        else if (t == NULL && strcmp(stem, "person") != 0 && strcmp(stem, "concept") != 0)
+            import->summary.bytes_total -= import->sizes[i]; /* a table that is not read */
     }
     if (n_events == 0)
         return rz_fail(error, RZ_E_NOT_FOUND,

@@ -194,14 +194,28 @@ static rz_status grow(rz_import *import, rz_error *error)
     return RZ_OK;
 }
 
-/* A local code too long to store: its first bytes, cut between characters, and a hash of it all. */
-static rz_field shortened(rz_field code, char out[RZ_CODE_TEXT])
+static bool has_control_character(rz_field field)
 {
-    size_t keep = RZ_CODE_TEXT - 1 - 17;
-    while (keep > 0 && ((unsigned char)code.text[keep] & 0xC0) == 0x80)
+    for (size_t i = 0; i < field.n; i++)
+        if ((unsigned char)field.text[i] < 0x20 || field.text[i] == 0x7F)
+            return true;
+    return false;
+}
+
+/* A local code as it can be stored: control characters, such as the line ends of free text, become
+ * blanks; what is too long keeps its first bytes, cut between characters, and a hash of it all. */
+static rz_field storable(rz_field code, char out[RZ_CODE_TEXT])
+{
+    bool too_long = code.n >= RZ_CODE_TEXT;
+    size_t keep = too_long ? RZ_CODE_TEXT - 1 - 17 : code.n;
+    while (too_long && keep > 0 && ((unsigned char)code.text[keep] & 0xC0) == 0x80)
         keep--;
-    (void)snprintf(out, RZ_CODE_TEXT, "%.*s~%016llx", (int)keep, code.text,
-                   (unsigned long long)rz_hash64(code.text, code.n, 0));
+    for (size_t i = 0; i < keep; i++)
+        out[i] = (unsigned char)code.text[i] < 0x20 || code.text[i] == 0x7F ? ' ' : code.text[i];
+    out[keep] = '\0';
+    if (too_long)
+        (void)snprintf(out + keep, RZ_CODE_TEXT - keep, "~%016llx",
+                       (unsigned long long)rz_hash64(code.text, code.n, 0));
     return (rz_field){out, strlen(out)};
 }
 
@@ -220,9 +234,9 @@ rz_status rz_reader_add(rz_import *import, const rz_event *event, rz_field code,
         if (status != RZ_OK)
             return status;
     }
-    char brief[RZ_CODE_TEXT];
-    if (event->system == RZ_SYSTEM_LOCAL && code.n >= RZ_CODE_TEXT)
-        code = shortened(code, brief);
+    char local[RZ_CODE_TEXT];
+    if (event->system == RZ_SYSTEM_LOCAL)
+        code = storable(code, local);
     rz_reader_text *text = &import->texts[import->n_events];
     if (rz_code_normalise(event->system, code.text, code.n, text->code, NULL) != RZ_OK) {
         rz_reader_refuse(import, RZ_REFUSED_BAD_CODE);
@@ -232,8 +246,9 @@ rz_status rz_reader_add(rz_import *import, const rz_event *event, rz_field code,
     *stored = *event;
     if (stored->known_day < stored->day)
         stored->known_day = stored->day;
-    /* A unit that is too long to be one is left out rather than cut to another. */
-    size_t n = unit.n < sizeof text->unit ? unit.n : 0;
+    /* A unit that is too long to be one, or is no line of text, is left out rather than cut to
+     * another. */
+    size_t n = unit.n < sizeof text->unit && !has_control_character(unit) ? unit.n : 0;
     memcpy(text->unit, unit.text, n);
     text->unit[n] = '\0';
     stored->code = text->code;

@@ -83,7 +83,8 @@ bool rz_reader_integer(rz_field field, int64_t *out);
 /* Starts a claim: its days, and no events. */
 void rz_reader_begin(rz_import *import, const rz_claim *claim);
 /* Adds a code; one that its system cannot hold is refused and counted, which is no error. Local
- * codes that are too long keep their beginning and a hash of the whole.
+ * codes that are too long keep their beginning and a hash of the whole; their control characters
+ * become blanks.
  * Errors  RZ_E_NO_MEMORY, RZ_E_TOO_LARGE past RZ_CLAIM_EVENTS_MAX. */
 RZ_MUST_CHECK rz_status rz_reader_add(rz_import *import, const rz_event *event, rz_field code,
                                       rz_field unit, rz_error *error);

@@ -157,6 +157,8 @@ static rz_status open_synpuf(rz_import *import, rz_error *error)
     for (size_t i = 0; status == RZ_OK && i < import->n_paths; i++) {
         const struct file_type *type = type_of(import->paths[i]);
         n_others += type != NULL && type->kind != FILE_BENEFICIARY;
+        if (type == NULL)
+            import->summary.bytes_total -= import->sizes[i]; /* not read */
         if (type == NULL || type->kind != FILE_BENEFICIARY)
             continue;
         n_people++;
