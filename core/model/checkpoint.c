@@ -151,7 +151,7 @@ static rz_status open_folder(const char *folder, int *out, rz_error *error)
 
 rz_status rz_checkpoint_finish(const char *folder, rz_error *error)
 {
-    int fd;
+    int fd = -1;
     rz_status status = open_folder(folder, &fd, error);
     if (status != RZ_OK)
         return status;
@@ -470,7 +470,7 @@ static rz_status verify(int fd, done_list **out, rz_error *error)
 
 rz_status rz_checkpoint_verify(const char *folder, rz_error *error)
 {
-    int fd;
+    int fd = -1;
     done_list *list = NULL;
     rz_status status = open_folder(folder, &fd, error);
     if (status != RZ_OK)
@@ -483,7 +483,7 @@ rz_status rz_checkpoint_verify(const char *folder, rz_error *error)
 
 rz_status rz_checkpoint_load(const char *folder, rz_pool *pool, rz_checkpoint *out, rz_error *error)
 {
-    int fd;
+    int fd = -1;
     done_list *list = NULL;
     rz_model *model = NULL;
     rz_status status = open_folder(folder, &fd, error);
