@@ -201,7 +201,7 @@ static rz_status bootstrap(const sample *s, unsigned n_bootstraps, uint64_t seed
 rz_status rz_metrics_compute(const double *probability, const uint8_t *label, size_t n,
                              unsigned n_bootstraps, uint64_t seed, rz_metrics *out, rz_error *error)
 {
-    sample s;
+    sample s = {0};
     double figures[FIGURES];
     rz_metrics m = {.n = n};
     rz_status status = sample_new(probability, label, n, &s, error);
