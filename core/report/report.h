@@ -1,0 +1,78 @@
+/* What is written about a model for people and for other programs: its card, and the report of an
+ * evaluation as JSON and as a page that prints. Everything is self-contained text.
+ *
+ * Errors of all  RZ_E_NO_MEMORY, RZ_E_TOO_LARGE. */
+#ifndef RZ_REPORT_REPORT_H
+#define RZ_REPORT_REPORT_H
+
+#include "base/buffer.h"
+#include "metrics/metrics.h"
+#include "predict/predictor.h"
+#include "tasks/cohort.h"
+
+#define RZ_REPORT_NOTICE "Decision support for research use, not a diagnosis."
+
+/* ---- the model card ------------------------------------------------------------------------ */
+
+typedef struct rz_card {
+    const char *name; /* of the model's folder */
+    const rz_model *model;
+    const rz_checkpoint_origin *origin;
+    const rz_head *heads; /* [n_heads]; 0 for a pretrained encoder without tasks */
+    size_t n_heads;
+    const char *record; /* one sentence on the claims it learnt from; NULL = not said */
+    const char *date;   /* YYYY-MM-DD */
+} rz_card;
+
+/* card.md: intended use, data, outcome definitions, figures of the tuning split, limits. */
+RZ_MUST_CHECK rz_status rz_report_card(const rz_card *card, rz_buffer *out, rz_error *error);
+
+/* ---- the report of an evaluation ----------------------------------------------------------- */
+
+/* Against true risks, where a simulation knows them; over the matched patients only. */
+typedef struct rz_report_truth {
+    bool given;
+    size_t matched;                          /* evaluated patients whose true risk is known */
+    size_t other_day;                        /* the truth knows them, but at another index day */
+    size_t missing;                          /* the truth does not know them for this task */
+    double mean_predicted, mean_true, ratio; /* ratio: predicted to true */
+    double slope, intercept;                 /* logit(true) = intercept + slope logit(predicted) */
+    rz_interval auroc, average_precision;    /* of the true risk as a score: the best reachable */
+    rz_interval auroc_lost, precision_lost;  /* truth minus model, paired */
+} rz_report_truth;
+
+/* One task of the model on one cohort. Arrays are owned, one row per evaluated patient. */
+typedef struct rz_report_task {
+    rz_task task;
+    rz_cohort cohort; /* owned; all splits */
+    size_t n;
+    const rz_cohort_member **member; /* [n], into the cohort */
+    double *probability, *age_sex;   /* [n] the model's risk, and by age and sex alone */
+    double *truth;                   /* [n], NaN where unknown */
+    uint8_t *label;                  /* [n] */
+    rz_metrics model, baseline;
+    rz_interval auroc_gain, precision_gain; /* model minus age and sex, paired */
+    rz_report_truth against_truth;
+} rz_report_task;
+
+typedef struct rz_report {
+    const char *model_name, *model_sha256, *tasks_sha256, *data_sha256; /* borrowed */
+    const rz_model *model;                                              /* borrowed */
+    const char *date, *split; /* "held_out", "fold 2/5"; borrowed */
+    unsigned bootstraps;
+    uint64_t seed;
+    size_t n_tasks;
+    rz_report_task *tasks; /* owned */
+} rz_report;
+
+void rz_report_done(rz_report *report); /* accepts a zeroed one */
+
+/* Figures that do not exist are null and the task's "reason" says why; new. */
+json_t *rz_report_json(const rz_report *report);
+RZ_MUST_CHECK rz_status rz_report_html(const rz_report *report, rz_buffer *out, rz_error *error);
+
+/* {"n", "positives", "reason", "auroc": {"value", "low", "high"}, …, "deciles": […]}; new, NULL
+ * when memory is exhausted. */
+json_t *rz_metrics_to_json(const rz_metrics *metrics);
+
+#endif

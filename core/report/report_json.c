@@ -1,0 +1,110 @@
+/* report.json. Keys are stable: programs read them. NaN has no JSON, so figures that do not exist
+ * are null and "reason" stands beside them. */
+#include "report/report.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+static json_t *number(double value)
+{
+    return isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *interval(const rz_interval *i)
+{
+    return json_pack("{s:o, s:o, s:o}", "value", number(i->value), "low", number(i->low), "high",
+                     number(i->high));
+}
+
+static json_t *text_or_null(const char *text)
+{
+    return text != NULL ? json_string(text) : json_null();
+}
+
+static json_t *deciles_json(const rz_metrics *metrics)
+{
+    json_t *rows = json_array();
+    for (size_t i = 0; rows != NULL && i < metrics->n_deciles; i++) {
+        const rz_calibration_bin *b = &metrics->deciles[i];
+        json_t *row = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "low", number(b->low), "high",
+                                number(b->high), "mean_predicted", number(b->mean_predicted),
+                                "observed", number(b->observed), "n", (json_int_t)b->n, "positives",
+                                (json_int_t)b->positives);
+        if (json_array_append_new(rows, row) != 0) {
+            json_decref(rows);
+            rows = NULL;
+        }
+    }
+    return rows;
+}
+
+json_t *rz_metrics_to_json(const rz_metrics *m)
+{
+    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n",
+                     (json_int_t)m->n, "positives", (json_int_t)m->positives, "reason",
+                     text_or_null(m->reason), "auroc", interval(&m->auroc), "average_precision",
+                     interval(&m->average_precision), "brier", interval(&m->brier), "ece",
+                     interval(&m->ece), "calibration_slope", interval(&m->calibration_slope),
+                     "calibration_intercept", interval(&m->calibration_intercept),
+                     "observed_to_expected", interval(&m->observed_to_expected), "deciles",
+                     deciles_json(m));
+}
+
+static json_t *truth_json(const rz_report_truth *t)
+{
+    if (!t->given)
+        return json_null();
+    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "matched",
+                     (json_int_t)t->matched, "other_index_day", (json_int_t)t->other_day, "missing",
+                     (json_int_t)t->missing, "mean_predicted", number(t->mean_predicted),
+                     "mean_true", number(t->mean_true), "predicted_to_true", number(t->ratio),
+                     "slope", number(t->slope), "intercept", number(t->intercept), "auroc",
+                     interval(&t->auroc), "average_precision", interval(&t->average_precision),
+                     "auroc_lost", interval(&t->auroc_lost), "average_precision_lost",
+                     interval(&t->precision_lost));
+}
+
+static json_t *task_json(const rz_report_task *t)
+{
+    return json_pack("{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o}", "name",
+                     t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
+                     rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n,
+                     "positives", (json_int_t)t->cohort.positives, "died_without_outcome",
+                     (json_int_t)t->cohort.died_without_outcome, "model",
+                     rz_metrics_to_json(&t->model), "age_sex", rz_metrics_to_json(&t->baseline),
+                     "model_minus_age_sex", "auroc", interval(&t->auroc_gain), "average_precision",
+                     interval(&t->precision_gain), "truth", truth_json(&t->against_truth));
+}
+
+json_t *rz_report_json(const rz_report *r)
+{
+    json_t *tasks = json_array();
+    for (size_t i = 0; tasks != NULL && i < r->n_tasks; i++) {
+        if (json_array_append_new(tasks, task_json(&r->tasks[i])) != 0) {
+            json_decref(tasks);
+            tasks = NULL;
+        }
+    }
+    return json_pack("{s:s, s:i, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s}, s:s, s:s, s:I, s:I, s:o}",
+                     "format", "rezept-report", "format_version", 1, "notice", RZ_REPORT_NOTICE,
+                     "date", r->date, "model", "name", r->model_name, "family",
+                     r->model->config.family, "size", r->model->config.size, "sha256",
+                     r->model_sha256, "tasks_sha256", r->tasks_sha256, "data_sha256",
+                     r->data_sha256, "split", r->split, "bootstraps", (json_int_t)r->bootstraps,
+                     "seed", (json_int_t)r->seed, "tasks", tasks);
+}
+
+void rz_report_done(rz_report *report)
+{
+    for (size_t i = 0; i < report->n_tasks; i++) {
+        rz_report_task *t = &report->tasks[i];
+        rz_cohort_done(&t->cohort);
+        free(t->member);
+        free(t->probability);
+        free(t->age_sex);
+        free(t->truth);
+        free(t->label);
+    }
+    free(report->tasks);
+    *report = (rz_report){0};
+}
