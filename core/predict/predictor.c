@@ -1,0 +1,337 @@
+/* The predictor: opens a model's folder, groups timelines into packed batches, and turns logits
+ * into risks. A row of a batch does not depend on its neighbours, so grouping never shows in an
+ * answer. */
+#include "predict/predictor_own.h"
+
+#include "base/file.h"
+#include "base/size.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+rz_predict_options rz_predict_options_defaults(void)
+{
+    return (rz_predict_options){.heads = UINT64_MAX, .batch_tokens_max = 16384};
+}
+
+const rz_model *rz_predictor_model(const rz_predictor *predictor)
+{
+    return predictor->checkpoint.model;
+}
+
+const char *rz_predictor_sha256(const rz_predictor *predictor)
+{
+    return predictor->checkpoint.sha256;
+}
+
+const char *rz_predictor_tasks_sha256(const rz_predictor *predictor)
+{
+    return predictor->tasks_sha256;
+}
+
+size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out)
+{
+    *out = predictor->heads;
+    return predictor->n_heads;
+}
+
+void rz_predictor_close(rz_predictor *predictor)
+{
+    if (predictor == NULL)
+        return;
+    rz_model *model = predictor->checkpoint.model;
+    if (model != NULL && predictor->scratch != NULL)
+        model->family->scratch_free(predictor->scratch);
+    rz_batch_done(&predictor->batch);
+    for (size_t i = 0; i < predictor->n_heads; i++)
+        rz_head_done(&predictor->heads[i]);
+    rz_model_free(model);
+    free(predictor->heads);
+    free(predictor->group);
+    free(predictor->group_days);
+    free(predictor);
+}
+
+/* Head i of the weights and task i of tasks.json must be the same task. */
+static rz_status check_heads(const rz_predictor *predictor, const char *folder, rz_error *error)
+{
+    const rz_model *model = predictor->checkpoint.model;
+    if (predictor->n_heads != model->n_heads)
+        return rz_fail(error, RZ_E_CORRUPT, "%s: tasks.json has %zu tasks, the model %zu heads",
+                       folder, predictor->n_heads, model->n_heads);
+    for (size_t i = 0; i < model->n_heads; i++)
+        if (strcmp(predictor->heads[i].task.name, model->head_names[i]) != 0)
+            return rz_fail(error, RZ_E_CORRUPT,
+                           "%s: task %zu of tasks.json is %s, the model's head is %s", folder, i,
+                           predictor->heads[i].task.name, model->head_names[i]);
+    return RZ_OK;
+}
+
+static rz_status read_tasks(rz_predictor *predictor, const char *folder, rz_error *error)
+{
+    uint64_t size;
+    char *path = rz_path_join(folder, "tasks.json");
+    if (path == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", folder);
+    rz_status status = rz_heads_read(folder, predictor->heads, &predictor->n_heads, error);
+    if (status == RZ_OK)
+        status = rz_file_digest(path, predictor->tasks_sha256, &size, error);
+    if (status == RZ_OK)
+        status = check_heads(predictor, folder, error);
+    free(path);
+    if (status == RZ_E_FORMAT || status == RZ_E_INVALID || status == RZ_E_TOO_LARGE) {
+        status = RZ_E_CORRUPT;
+        if (error != NULL)
+            error->status = status;
+    }
+    return status;
+}
+
+rz_status rz_predictor_open(const char *folder, rz_pool *pool, rz_predictor **out, rz_error *error)
+{
+    rz_predictor *predictor = calloc(1, sizeof *predictor);
+    if (predictor != NULL)
+        predictor->heads = calloc(RZ_HEADS_MAX, sizeof *predictor->heads);
+    if (predictor == NULL || predictor->heads == NULL) {
+        free(predictor);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", folder);
+    }
+    rz_status status = rz_checkpoint_load(folder, pool, &predictor->checkpoint, error);
+    const rz_model *model = predictor->checkpoint.model;
+    if (status == RZ_OK && model->n_heads == 0)
+        status = rz_fail(error, RZ_E_INVALID,
+                         "%s: this model has no task heads and answers nothing; fine-tune it first",
+                         folder);
+    if (status == RZ_OK)
+        status = read_tasks(predictor, folder, error);
+    if (status == RZ_OK)
+        status = model->family->scratch_new(model, &predictor->scratch, error);
+    if (status == RZ_OK)
+        *out = predictor;
+    else
+        rz_predictor_close(predictor);
+    return status;
+}
+
+/* ---- logits ---------------------------------------------------------------------------------- */
+
+static rz_status group_reserve(rz_predictor *predictor, size_t n, rz_error *error)
+{
+    if (n <= predictor->group_capacity)
+        return RZ_OK;
+    const rz_timeline **group = NULL;
+    int32_t *days = NULL;
+    size_t bytes;
+    if (rz_size_mul(n, sizeof *group, &bytes)) {
+        group = malloc(bytes);
+        days = malloc(n * sizeof *days);
+    }
+    if (group == NULL || days == NULL) {
+        free(group);
+        free(days);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu timelines", n);
+    }
+    free(predictor->group);
+    free(predictor->group_days);
+    predictor->group = group;
+    predictor->group_days = days;
+    predictor->group_capacity = n;
+    return RZ_OK;
+}
+
+/* How many timelines from `first` on fit into one batch; at least one. */
+static size_t group_size(const rz_model *model, const rz_timeline *const *timelines, size_t first,
+                         size_t n, size_t tokens_max)
+{
+    size_t tokens = 0, k = first;
+    while (k < n) {
+        size_t context = (size_t)model->config.context;
+        size_t most = timelines[k]->n_events < context ? timelines[k]->n_events + 2 : context;
+        most = most < context ? most : context;
+        if (k > first && (most > tokens_max || tokens > tokens_max - most))
+            break;
+        tokens += most;
+        k++;
+    }
+    return k - first;
+}
+
+static rz_status check_finite(const rz_model *model, const float *logits, size_t n_seqs,
+                              rz_error *error)
+{
+    for (size_t i = 0; i < n_seqs * model->n_heads; i++)
+        if (!isfinite(logits[i]))
+            return rz_fail(error, RZ_E_CORRUPT,
+                           "the model's head %s gives a score that is not a number",
+                           model->head_names[i % model->n_heads]);
+    return RZ_OK;
+}
+
+rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timelines,
+                        const int32_t *as_of, size_t n, size_t tokens_max, float *logits,
+                        uint32_t *unmapped, uint32_t *left_out, rz_error *error)
+{
+    const rz_model *model = predictor->checkpoint.model;
+    rz_batch *batch = &predictor->batch;
+    rz_status status = RZ_OK;
+    for (size_t first = 0, k; first < n && status == RZ_OK; first += k) {
+        k = group_size(model, timelines, first, n, tokens_max);
+        status =
+            model->family->batch_build(model, timelines + first, as_of + first, k, batch, error);
+        if (status == RZ_OK && unmapped != NULL)
+            memcpy(unmapped + first, batch->unmapped, k * sizeof *unmapped);
+        if (status == RZ_OK && left_out != NULL)
+            memcpy(left_out + first, batch->left_out, k * sizeof *left_out);
+        if (status != RZ_OK || logits == NULL)
+            continue;
+        rz_outputs outputs = {0};
+        status = model->family->forward(model, batch, &outputs, predictor->scratch, error);
+        if (status == RZ_OK)
+            status = check_finite(model, outputs.logits, k, error);
+        if (status == RZ_OK)
+            memcpy(logits + first * model->n_heads, outputs.logits,
+                   k * model->n_heads * sizeof *logits);
+    }
+    return status;
+}
+
+rz_status rz_predictor_logits(rz_predictor *predictor, const rz_timeline *const *timelines,
+                              const int32_t *as_of, size_t n, float *out, rz_error *error)
+{
+    return predictor_run(predictor, timelines, as_of, n,
+                         rz_predict_options_defaults().batch_tokens_max, out, NULL, NULL, error);
+}
+
+/* ---- risks ----------------------------------------------------------------------------------- */
+
+static double age_years(const rz_timeline *timeline, int32_t as_of)
+{
+    if (timeline->birth_day == RZ_DAY_NONE)
+        return NAN;
+    return ((double)as_of - timeline->birth_day) / 365.25;
+}
+
+/* The rows of one patient before any model has run; true when one of them wants a risk. */
+static bool begin_rows(const rz_predictor *predictor, const rz_timeline *timeline, int32_t as_of,
+                       uint64_t asked, rz_risk *rows)
+{
+    bool wanted = false;
+    size_t row = 0;
+    for (size_t h = 0; h < predictor->n_heads; h++) {
+        if ((asked >> h & 1) == 0)
+            continue;
+        const rz_head *head = &predictor->heads[h];
+        rz_risk *risk = &rows[row++];
+        *risk = (rz_risk){.head = h, .probability = NAN, .low = NAN, .high = NAN, .logit = NAN};
+        rz_task_eligible(&head->task, timeline, as_of, &risk->eligibility);
+        risk->age_sex_average =
+            rz_age_sex_risk(head->age_sex_beta, age_years(timeline, as_of), timeline->sex);
+        wanted = wanted || risk->eligibility.reason == RZ_REASON_NONE;
+    }
+    return wanted;
+}
+
+static void finish_row(const rz_predictor *predictor, const float *logits, rz_risk *risk)
+{
+    rz_calibrated calibrated;
+    if (risk->eligibility.reason != RZ_REASON_NONE)
+        return;
+    risk->logit = (double)logits[risk->head];
+    rz_calibration_apply(&predictor->heads[risk->head].calibration, risk->logit, &calibrated);
+    risk->probability = calibrated.probability;
+    risk->low = calibrated.low;
+    risk->high = calibrated.high;
+    risk->similar_n = calibrated.similar_n;
+    risk->similar_positives = calibrated.similar_positives;
+}
+
+/* Memory of one call, for n patients. */
+typedef struct call {
+    size_t n_wanted;
+    size_t *order; /* [n] patients that want a risk first, then the others */
+    float *logits; /* [n_wanted, n_heads], in that order */
+    uint32_t *unmapped, *left_out;
+} call;
+
+static void call_done(call *c)
+{
+    free(c->order);
+    free(c->logits);
+    free(c->unmapped);
+    free(c->left_out);
+}
+
+static rz_status call_init(call *c, size_t n, size_t n_heads, rz_error *error)
+{
+    size_t floats;
+    if (rz_size_mul(n, n_heads * sizeof *c->logits, &floats)) {
+        c->order = malloc(n * sizeof *c->order);
+        c->logits = malloc(floats);
+        c->unmapped = malloc(n * sizeof *c->unmapped);
+        c->left_out = malloc(n * sizeof *c->left_out);
+    }
+    if (c->order == NULL || c->logits == NULL || c->unmapped == NULL || c->left_out == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the risks of %zu patients", n);
+    return RZ_OK;
+}
+
+/* Eligibility of all, then the wanted ones through the model; of the others only tokens are made,
+ * for the counts of unmapped codes. */
+static rz_status run_call(rz_predictor *predictor, const rz_timeline *const *timelines,
+                          const int32_t *as_of, size_t n, const rz_predict_options *options,
+                          size_t n_rows, call *c, rz_risk *out, rz_error *error)
+{
+    size_t others = n;
+    for (size_t i = 0; i < n; i++)
+        c->order[begin_rows(predictor, timelines[i], as_of[i], options->heads, out + i * n_rows)
+                     ? c->n_wanted++
+                     : --others] = i;
+    for (size_t i = 0; i < n; i++) {
+        predictor->group[i] = timelines[c->order[i]];
+        predictor->group_days[i] = as_of[c->order[i]];
+    }
+    rz_status status =
+        predictor_run(predictor, predictor->group, predictor->group_days, c->n_wanted,
+                      options->batch_tokens_max, c->logits, c->unmapped, c->left_out, error);
+    if (status == RZ_OK)
+        status = predictor_run(predictor, predictor->group + c->n_wanted,
+                               predictor->group_days + c->n_wanted, n - c->n_wanted,
+                               options->batch_tokens_max, NULL, c->unmapped + c->n_wanted,
+                               c->left_out + c->n_wanted, error);
+    return status;
+}
+
+rz_status rz_predictor_risks(rz_predictor *predictor, const rz_timeline *const *timelines,
+                             const int32_t *as_of, size_t n, const rz_predict_options *options,
+                             rz_risk *out, rz_error *error)
+{
+    size_t n_rows = 0;
+    call c = {0};
+    for (size_t h = 0; h < predictor->n_heads; h++)
+        n_rows += options->heads >> h & 1;
+    if (n_rows == 0)
+        return rz_fail(error, RZ_E_INVALID, "none of the model's %zu tasks is asked for",
+                       predictor->n_heads);
+    if (n == 0)
+        return RZ_OK;
+    rz_status status = group_reserve(predictor, n, error);
+    if (status == RZ_OK)
+        status = call_init(&c, n, predictor->n_heads, error);
+    if (status == RZ_OK)
+        status = run_call(predictor, timelines, as_of, n, options, n_rows, &c, out, error);
+    for (size_t i = 0; i < n && status == RZ_OK; i++) {
+        rz_risk *rows = out + c.order[i] * n_rows;
+        for (size_t k = 0; k < n_rows; k++) {
+            rows[k].unmapped = c.unmapped[i];
+            rows[k].left_out = c.left_out[i];
+            if (i < c.n_wanted)
+                finish_row(predictor, c.logits + i * predictor->n_heads, &rows[k]);
+        }
+        if (i < c.n_wanted && options->explain > 0)
+            status = predictor_explain(predictor, timelines[c.order[i]], as_of[c.order[i]], options,
+                                       rows, n_rows, error);
+    }
+    call_done(&c);
+    return status;
+}

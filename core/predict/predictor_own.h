@@ -1,0 +1,31 @@
+/* What the predictor's files share. Private to core/predict. */
+#ifndef RZ_PREDICT_PREDICTOR_OWN_H
+#define RZ_PREDICT_PREDICTOR_OWN_H
+
+#include "predict/predictor.h"
+
+struct rz_predictor {
+    rz_checkpoint checkpoint;
+    rz_head *heads; /* [RZ_HEADS_MAX], n_heads used; the order of the model's heads */
+    size_t n_heads;
+    char tasks_sha256[RZ_SHA256_TEXT];
+    rz_scratch *scratch;
+    rz_batch batch;
+    const rz_timeline **group; /* [group_capacity] the timelines of one packed batch … */
+    int32_t *group_days;       /* … and their as_of days */
+    size_t group_capacity;
+};
+
+/* Logits [n, n_heads] of n timelines in packed batches of about `tokens_max` tokens. Each output
+ * may be NULL; without logits nothing but the tokens is made. */
+RZ_MUST_CHECK rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timelines,
+                                      const int32_t *as_of, size_t n, size_t tokens_max,
+                                      float *logits, uint32_t *unmapped, uint32_t *left_out,
+                                      rz_error *error);
+
+/* Fills the contributions of the rows of one patient that have a risk. */
+RZ_MUST_CHECK rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline,
+                                          int32_t as_of, const rz_predict_options *options,
+                                          rz_risk *rows, size_t n_rows, rz_error *error);
+
+#endif
