@@ -11,6 +11,9 @@ static const struct {
     const char *help;
 } commands[] = {
     {"import", cmd_import, "read claims from files into a database"},
+    {"pretrain", cmd_pretrain, "learn histories from a database"},
+    {"finetune", cmd_finetune, "learn tasks and calibrate their risks"},
+    {"calibrate", cmd_calibrate, "calibrate a model anew on a database"},
     {NULL, NULL, NULL},
 };
 

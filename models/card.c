@@ -1,0 +1,128 @@
+/* The model card: what the model is, what it was made from and what it must not be used for. */
+#include "base/buffer.h"
+#include "base/file.h"
+#include "train_options.h"
+
+#include <limits.h>
+
+enum { CARD_BYTES_MAX = 1 << 20 };
+
+/* The first failure is kept; all the others then do nothing. */
+typedef struct page {
+    rz_buffer text;
+    rz_status status;
+} page;
+
+#define say(page, ...)                                                                             \
+    do {                                                                                           \
+        if ((page)->status == RZ_OK)                                                               \
+            (page)->status = rz_buffer_addf(&(page)->text, __VA_ARGS__);                           \
+    } while (0)
+
+static void say_interval(page *p, const json_t *metrics, const char *name)
+{
+    const json_t *interval = json_object_get(metrics, name);
+    const json_t *value = json_object_get(interval, "value");
+    if (json_is_number(value))
+        say(p, " %.3f (%.3f to %.3f) |", json_number_value(value),
+            json_number_value(json_object_get(interval, "low")),
+            json_number_value(json_object_get(interval, "high")));
+    else
+        say(p, " - |");
+}
+
+static void say_tasks(page *p, const card *c)
+{
+    say(p, "\n## Tasks\n\nFigures of the tuning split, which early stopping and calibration have "
+           "seen; `rezept-train evaluate` measures on held-out patients.\n\n"
+           "| task | learnt from (positive) | tuned on (positive) | prevalence | AUROC | average "
+           "precision | age and sex alone, AUROC | calibration | id |\n|---|---|---|---|---|---|---"
+           "|---|---|\n");
+    for (size_t t = 0; t < c->n_heads; t++) {
+        const rz_head *h = &c->heads[t];
+        const rz_calibration *k = &h->calibration;
+        say(p, "| %s (%s) |", h->task.title_en, h->task.name);
+        if (c->labels != NULL) {
+            rz_label_counts n = rz_labels_count(c->labels, t, RZ_SPLIT_TRAIN);
+            say(p, " %zu (%zu) |", n.n, n.positives);
+        } else {
+            say(p, " prior %.4f |", k->training_prior);
+        }
+        say(p, " %u (%u) | %.4f |", k->tuning_n, k->tuning_positives, k->prevalence);
+        say_interval(p, h->metrics, "auroc");
+        say_interval(p, h->metrics, "average_precision");
+        say_interval(p, json_object_get(h->metrics, "age_sex"), "auroc");
+        if (k->method == RZ_CALIBRATION_PLATT)
+            say(p, " Platt, slope %.2f |", k->slope);
+        else
+            say(p, " isotonic, %zu knots |", k->n_knots);
+        say(p, " %.12s of %s |\n", k->id, k->date);
+    }
+}
+
+static void say_attrition(page *p, const card *c)
+{
+    if (c->labels == NULL)
+        return;
+    say(p, "\n## Who was left out\n\nPatients that are not held out, by the last step they "
+           "passed.\n\n| step |");
+    for (size_t t = 0; t < c->n_heads; t++)
+        say(p, " %s |", c->heads[t].task.name);
+    say(p, "\n|---|");
+    for (size_t t = 0; t < c->n_heads; t++)
+        say(p, "---|");
+    for (int step = 0; step < RZ_ATTRITION_COUNT; step++) {
+        say(p, "\n| %s |", rz_attrition_text((rz_attrition_step)step));
+        for (size_t t = 0; t < c->n_heads; t++)
+            say(p, " %llu |", (unsigned long long)c->labels->cohorts[t].passed[step]);
+    }
+    say(p, "\n");
+}
+
+rz_status card_write(const card *c, rz_error *error)
+{
+    char path[PATH_MAX];
+    page p = {.status = RZ_OK};
+    rz_buffer_init(&p.text, CARD_BYTES_MAX);
+    say(&p, "# %s\n\nDecision support for research use, not a diagnosis.\n\n", c->title);
+    if (c->model != NULL) {
+        const rz_config *m = &c->model->config;
+        say(&p, "- family %s, size %s: %zu parameters, %zu with heads\n", m->family, m->size,
+            c->model->n_counted, c->model->n_parameters);
+        say(&p,
+            "- vocabulary: %d diagnoses and %d medications known to at least %u of %u training "
+            "patients\n",
+            m->n_diagnoses, m->n_medications, c->model->vocabulary->min_patients,
+            c->model->vocabulary->training_patients);
+        say(&p, "- history: the newest %d tokens\n", m->context);
+    }
+    if (c->data_sha256 != NULL)
+        say(&p, "- data hash %.16s\n", c->data_sha256);
+    if (c->parent_sha256 != NULL && c->parent_sha256[0] != '\0')
+        say(&p, "- made from model %.16s\n", c->parent_sha256);
+    say(&p, "- made with rezept-train %s\n", REZEPT_VERSION);
+    if (c->result != NULL)
+        say(&p, "- %llu steps over %llu tokens in %.0f s; tuning loss %.4f at step %llu\n",
+            (unsigned long long)c->result->steps, (unsigned long long)c->result->tokens,
+            c->result->seconds, c->result->best_loss, (unsigned long long)c->result->best_step);
+    if (c->n_heads > 0)
+        say_tasks(&p, c);
+    say_attrition(&p, c);
+    if (c->n_options > 0)
+        say(&p, "\n## Settings\n\n");
+    for (size_t i = 0; i < c->n_options; i++) {
+        const char *value = rz_options_text(c->options, c->option_names[i]);
+        say(&p, "- %s: %s\n", c->option_names[i], value != NULL ? value : "not set");
+    }
+    say(&p, "\n## Limits\n\nThe risks describe patients whose claims look like those of the "
+            "training record. They are not validated anywhere else, they age with coding habits "
+            "and prices, and the date of each calibration says from when it is. A band says how "
+            "sure the frequency among patients scored alike is, not how sure it is about one "
+            "person.\n");
+    (void)snprintf(path, sizeof path, "%s/card.md", c->folder);
+    rz_status status = p.status == RZ_OK
+                           ? rz_file_write(path, p.text.data, p.text.length, error)
+                           : rz_fail(error, p.status, "the card of %s cannot be made", c->folder);
+    rz_buffer_done(&p.text);
+    return status;
+}

@@ -1,0 +1,135 @@
+/* rezept-train calibrate: the same weights, calibrated anew on the patients of a store. */
+#include "base/size.h"
+#include "train/recalibrate.h"
+#include "train_options.h"
+
+#include <limits.h>
+#include <math.h>
+#include <stdlib.h>
+
+static const rz_option table[] = {
+    {"db", RZ_OPTION_TEXT, "rezept.db", .value = "FILE", .help = "database to calibrate on"},
+    {"model", RZ_OPTION_TEXT, NULL, .value = "DIR", .help = "model whose tasks.json is replaced"},
+    {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
+    {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
+     .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
+    {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N", .help = "as the model was fine-tuned with"},
+    {"part-tokens", RZ_OPTION_INT, "4096", .min = 1, .max = 1e7, .value = "N",
+     .help = "tokens computed at once: bounds the memory"},
+    {"seed", RZ_OPTION_INT, "1", .max = 9e15, .value = "N", .help = "of the resamples"},
+    {"threads", RZ_OPTION_INT, "0", .max = 1024, .value = "N",
+     .help = "0 = all cores this process may use"},
+};
+
+static const char usage[] =
+    "usage: rezept-train calibrate --db FILE --model DIR\n\n"
+    "Fits calibration, baselines and reference figures on the tuning split of a database, as when\n"
+    "a model moves to another hospital. The model's folder is replaced in one step.\n\n";
+
+/* A copy of the store in the hidden folder, gone before that becomes the model. */
+static rz_status copy_store(const char *database, const char *path, const rz_progress *progress,
+                            rz_dataset **out, rz_error *error)
+{
+    const rz_store_options options = rz_store_options_defaults();
+    rz_store *store = NULL;
+    rz_status status = rz_store_open(database, &options, &store, error);
+    if (status == RZ_OK)
+        status = rz_dataset_copy(store, path, progress, error);
+    rz_store_close(store);
+    return status == RZ_OK ? rz_dataset_open(path, out, error) : status;
+}
+
+static rz_status calibrate(const rz_options *options, const rz_checkpoint *checkpoint,
+                           rz_recalibration *r, rz_head *heads, size_t n, rz_error *error)
+{
+    char path[PATH_MAX];
+    const rz_progress progress = program_progress();
+    rz_dataset *dataset = NULL;
+    rz_recalibrate_options o = {.part_tokens = (size_t)rz_options_int(options, "part-tokens"),
+                                .seed = (uint64_t)rz_options_int(options, "seed"),
+                                .progress = &progress};
+    rz_task *tasks = calloc(RZ_TASKS_MAX, sizeof *tasks);
+    rz_status status = tasks == NULL
+                           ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks")
+                           : train_fold_read(rz_options_text(options, "fold"), &o.split, error);
+    for (size_t t = 0; status == RZ_OK && t < n; t++)
+        tasks[t] = heads[t].task;
+    if (status == RZ_OK)
+        status = train_method_read(rz_options_text(options, "method"), &o.method, error);
+    if (status == RZ_OK)
+        status = train_prevalence_read(rz_options_text(options, "prevalence"), tasks, n,
+                                       o.prevalence, error);
+    (void)snprintf(path, sizeof path, "%s/.cache", r->work);
+    if (status == RZ_OK)
+        status = copy_store(rz_options_text(options, "db"), path, &progress, &dataset, error);
+    if (status == RZ_OK)
+        status = rz_recalibrate(r, checkpoint, dataset, &o, heads, n, error);
+    (void)remove(path);
+    if (status == RZ_OK)
+        status = card_write(&(card){.folder = r->work,
+                                    .title = "Risk model, calibrated anew",
+                                    .model = checkpoint->model,
+                                    .heads = heads,
+                                    .n_heads = n,
+                                    .data_sha256 = rz_dataset_sha256(dataset),
+                                    .parent_sha256 = checkpoint->origin.parent_sha256},
+                            error);
+    if (status == RZ_OK)
+        status = rz_recalibration_finish(r, error);
+    rz_dataset_close(dataset);
+    free(tasks);
+    return status;
+}
+
+static rz_status run_command(const rz_options *options, rz_error *error)
+{
+    const char *folder = NULL;
+    rz_checkpoint checkpoint = {0};
+    rz_recalibration r = {0};
+    rz_pool *pool = NULL;
+    rz_head *heads = calloc(RZ_HEADS_MAX, sizeof *heads);
+    size_t n = 0;
+    rz_status status = heads == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for heads")
+                                     : train_text_required(options, "model", &folder, error);
+    if (status == RZ_OK)
+        status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
+    if (status == RZ_OK)
+        status = rz_checkpoint_load(folder, pool, &checkpoint, error);
+    if (status == RZ_OK)
+        status = rz_heads_read(folder, heads, &n, error);
+    if (status == RZ_OK && (n == 0 || n != checkpoint.model->n_heads))
+        status = rz_fail(error, RZ_E_INVALID, "%s has %zu heads in tasks.json and %zu in the model",
+                         folder, n, checkpoint.model->n_heads);
+    if (status == RZ_OK)
+        status = rz_recalibration_open(&r, folder, error);
+    if (status == RZ_OK)
+        status = calibrate(options, &checkpoint, &r, heads, n, error);
+    if (status == RZ_OK) {
+        program_progress_end();
+        (void)printf("%-14s %8s %9s %10s  %s\n", "task", "patients", "positives", "prevalence",
+                     "calibration");
+        for (size_t t = 0; t < n; t++)
+            (void)printf("%-14s %8u %9u %10.4f  %.12s\n", heads[t].task.name,
+                         heads[t].calibration.tuning_n, heads[t].calibration.tuning_positives,
+                         heads[t].calibration.prevalence, heads[t].calibration.id);
+    }
+    rz_recalibration_close(&r);
+    for (size_t t = 0; t < n; t++)
+        rz_head_done(&heads[t]);
+    rz_model_free(checkpoint.model);
+    rz_pool_free(pool);
+    free(heads);
+    return status;
+}
+
+rz_status cmd_calibrate(int argc, char *const *argv, rz_error *error)
+{
+    rz_options *options = NULL;
+    bool stop = false;
+    rz_status status =
+        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+    if (status == RZ_OK && !stop)
+        status = run_command(options, error);
+    rz_options_free(options);
+    return status;
+}

@@ -1,0 +1,114 @@
+/* Reads the shared options into the library's structs. */
+#include "train_options.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+rz_train_options train_options_read(const rz_options *options, const rz_progress *progress)
+{
+    rz_train_options o = rz_train_options_defaults();
+    o.seed = (uint64_t)rz_options_int(options, "seed");
+    o.learning_rate = rz_options_real(options, "lr");
+    o.warmup = rz_options_real(options, "warmup");
+    o.optimizer.weight_decay = rz_options_real(options, "weight-decay");
+    o.optimizer.clip = rz_options_real(options, "clip");
+    o.batch_tokens = (size_t)rz_options_int(options, "batch-tokens");
+    o.part_tokens = (size_t)rz_options_int(options, "part-tokens");
+    o.steps = (uint64_t)rz_options_int(options, "steps");
+    o.epochs = rz_options_real(options, "epochs");
+    o.minutes = rz_options_real(options, "minutes");
+    o.evaluations = (unsigned)rz_options_int(options, "evaluations");
+    o.patience = (unsigned)rz_options_int(options, "patience");
+    o.save_seconds = rz_options_real(options, "save-seconds");
+    o.progress = progress;
+    return o;
+}
+
+rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error)
+{
+    *out = (rz_split_rule){0};
+    if (text == NULL)
+        return RZ_OK;
+    char *slash = NULL, *end = NULL;
+    unsigned long fold = strtoul(text, &slash, 10), n = 0;
+    if (slash != text && *slash == '/')
+        n = strtoul(slash + 1, &end, 10);
+    if (end == NULL || *end != '\0' || n < 2 || n > RZ_FOLDS_MAX || fold >= n)
+        return rz_fail(error, RZ_E_USAGE, "--fold %s: K/N with N from 2 to %d and K from 0 to N-1",
+                       text, RZ_FOLDS_MAX);
+    *out = (rz_split_rule){.n_folds = (unsigned)n, .fold = (unsigned)fold};
+    return RZ_OK;
+}
+
+/* A share with a decimal point; programs set no locale, so strtod reads one. */
+static bool read_share(const char *text, size_t n, double *out)
+{
+    char copy[40], *end = NULL;
+    if (n == 0 || n >= sizeof copy)
+        return false;
+    memcpy(copy, text, n);
+    copy[n] = '\0';
+    *out = strtod(copy, &end);
+    return *end == '\0' && *out > 0.0 && *out < 1.0;
+}
+
+rz_status train_prevalence_read(const char *text, const rz_task *tasks, size_t n_tasks, double *out,
+                                rz_error *error)
+{
+    double value = NAN;
+    for (size_t t = 0; t < n_tasks; t++)
+        out[t] = NAN;
+    if (text == NULL)
+        return RZ_OK;
+    if (read_share(text, strlen(text), &value)) {
+        for (size_t t = 0; t < n_tasks; t++)
+            out[t] = value;
+        return RZ_OK;
+    }
+    for (const char *item = text; *item != '\0';) {
+        size_t n = strcspn(item, ","), name = strcspn(item, "=");
+        size_t t = 0;
+        while (t < n_tasks && (name >= n || strlen(tasks[t].name) != name ||
+                               strncmp(tasks[t].name, item, name) != 0))
+            t++;
+        if (t == n_tasks || !read_share(item + name + 1, n - name - 1, &out[t]))
+            return rz_fail(error, RZ_E_USAGE,
+                           "--prevalence %.60s: a share between 0 and 1, or task=share,…", text);
+        item += n + (item[n] == ',');
+    }
+    return RZ_OK;
+}
+
+rz_status train_method_read(const char *text, rz_calibration_method *out, rz_error *error)
+{
+    if (strcmp(text, "platt") != 0 && strcmp(text, "isotonic") != 0)
+        return rz_fail(error, RZ_E_USAGE, "--method %.40s: platt or isotonic", text);
+    *out = strcmp(text, "isotonic") == 0 ? RZ_CALIBRATION_ISOTONIC : RZ_CALIBRATION_PLATT;
+    return RZ_OK;
+}
+
+rz_status train_text_required(const rz_options *options, const char *name, const char **out,
+                              rz_error *error)
+{
+    *out = rz_options_text(options, name);
+    if (*out == NULL || **out == '\0')
+        return rz_fail(error, RZ_E_USAGE, "--%s is missing; --help explains it", name);
+    return RZ_OK;
+}
+
+void train_result_print(const char *what, const char *out, const rz_train_result *r)
+{
+    program_progress_end();
+    (void)printf("%s: %llu steps, %llu tokens, %llu epochs in %.1f s (%.0f tokens/s)\n", what,
+                 (unsigned long long)r->steps, (unsigned long long)r->tokens,
+                 (unsigned long long)r->epochs, r->seconds,
+                 r->seconds > 0.0 ? (double)r->tokens / r->seconds : 0.0);
+    (void)printf("tuning loss %.4f, best at step %llu%s\n%s\n", r->best_loss,
+                 (unsigned long long)r->best_step,
+                 r->stopped_early ? "; ended early, no gain any more"
+                 : r->time_over   ? "; ended by --minutes before the plan"
+                                  : "",
+                 out);
+}
