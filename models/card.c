@@ -87,8 +87,8 @@ rz_status card_write(const card *c, rz_error *error)
     say(&p, "# %s\n\nDecision support for research use, not a diagnosis.\n\n", c->title);
     if (c->model != NULL) {
         const rz_config *m = &c->model->config;
-        say(&p, "- family %s, size %s: %zu parameters, %zu with heads\n", m->family, m->size,
-            c->model->n_counted, c->model->n_parameters);
+        say(&p, "- family %s, size %s: %zu parameters without heads\n", m->family, m->size,
+            c->model->n_counted);
         say(&p,
             "- vocabulary: %d diagnoses and %d medications known to at least %u of %u training "
             "patients\n",
