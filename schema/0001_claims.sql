@@ -49,8 +49,9 @@ CREATE TABLE units (
     UNIQUE (name, system)
 ) STRICT;
 
+-- AUTOINCREMENT: the key of an erased patient never names another person.
 CREATE TABLE patients (
-    key INTEGER PRIMARY KEY,
+    key INTEGER PRIMARY KEY AUTOINCREMENT,
     namespace INTEGER NOT NULL,                -- facility key; 0 when patient ids are shared
     id TEXT NOT NULL,                          -- the pseudonym where one is used
     sex INTEGER NOT NULL,                      -- rz_sex

@@ -141,7 +141,7 @@ rz_status rz_store_audit_verify(rz_store *store, rz_audit_head *head, rz_error *
         return status;
     while ((status = rz_step(select, &row, error)) == RZ_OK && row) {
         size_t n = 0;
-        unsigned char digest[RZ_SHA256_BYTES];
+        unsigned char digest[RZ_SHA256_BYTES] = {0};
         int64_t number = rz_column_int(select, 0);
         rz_audit_entry entry = read_entry(select);
         const void *kept = rz_column_blob(select, 8, &n);

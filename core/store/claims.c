@@ -258,6 +258,7 @@ rz_status rz_store_void_claim(rz_store *store, const char *facility, const char 
     rz_status status = rz_store_begin(store, error);
     if (status != RZ_OK)
         return status;
+    memcpy(store->source, "void", sizeof "void");
     status = rz_names_key(&store->facilities, store->db, 0, facility, false, &facility_key, error);
     if (status == RZ_OK)
         status = find_current(store, facility_key, claim_id, &current, error);
@@ -340,19 +341,20 @@ static rz_status read_days(rz_store *store, rz_patient_key key, int64_t limit, r
                      ? data_end(store, facility, limit, &end, error)
                      : rz_fail(error, RZ_E_CORRUPT, "a claim has no facility");
         day.data_end_day = end;
-        if (status == RZ_OK && n == capacity) {
-            size_t wanted = capacity == 0 ? 64 : capacity * 2;
-            rz_claim_day *grown = rz_arena_alloc(arena, wanted, sizeof *grown);
-            if (grown == NULL)
-                status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu claim days", wanted);
-            else if (n > 0)
-                memcpy(grown, days, n * sizeof *grown);
-            days = grown;
-            capacity = wanted;
-        }
         if (status != RZ_OK) {
             rz_reset(select);
             return status;
+        }
+        if (n == capacity) {
+            capacity = capacity == 0 ? 64 : capacity * 2;
+            rz_claim_day *grown = rz_arena_alloc(arena, capacity, sizeof *grown);
+            if (grown == NULL) {
+                rz_reset(select);
+                return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu claim days", capacity);
+            }
+            if (n > 0)
+                memcpy(grown, days, n * sizeof *grown);
+            days = grown;
         }
         if (n == 0 || days[n - 1].day != day.day)
             days[n++] = day;

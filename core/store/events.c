@@ -241,7 +241,7 @@ rz_status rz_store_timeline(rz_store *store, rz_patient_key key, int32_t as_of, 
     bool began = false, found = false;
     int64_t limit = 0;
     size_t n = 0;
-    rz_patient_state patient;
+    rz_patient_state patient = {0};
     rz_name facility = {.text = ""};
     rz_timeline *timeline = NULL;
     rz_status status = rz_store_view(store, &began, error);

@@ -35,6 +35,7 @@ typedef struct rz_row_order {
 struct rz_store {
     rz_db *db;
     int lock_fd; /* -1 for readers */
+    bool beside; /* another program is the writer; tokens may be written all the same */
     bool write, shared_ids, pseudonyms, has_key;
     unsigned char key[RZ_HMAC_KEY_BYTES];
     rz_names codes, units, facilities;

@@ -93,7 +93,7 @@ static void set_limits(sqlite3 *handle)
     (void)sqlite3_extended_result_codes(handle, 1);
 }
 
-rz_status rz_db_open(const char *path, bool write, int busy_timeout_ms, rz_db **out,
+rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms, rz_db **out,
                      rz_error *error)
 {
     rz_db *db = calloc(1, sizeof *db);
@@ -102,7 +102,9 @@ rz_status rz_db_open(const char *path, bool write, int busy_timeout_ms, rz_db **
         free(db);
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", path);
     }
-    int flags = write ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
+    int flags = mode == RZ_DB_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    if (mode == RZ_DB_CREATE)
+        flags |= SQLITE_OPEN_CREATE;
     int code = sqlite3_open_v2(path, &db->handle, flags | SQLITE_OPEN_NOMUTEX, NULL);
     if (code != SQLITE_OK) {
         int sys_errno = db->handle != NULL ? sqlite3_system_errno(db->handle) : ENOMEM;
@@ -116,7 +118,7 @@ rz_status rz_db_open(const char *path, bool write, int busy_timeout_ms, rz_db **
                            "PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;"
                            "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
                            error);
-    if (status == RZ_OK && write)
+    if (status == RZ_OK && mode != RZ_DB_READ)
         status = rz_db_execute(db,
                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                "PRAGMA journal_size_limit = 67108864;"

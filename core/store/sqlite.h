@@ -15,10 +15,16 @@
 typedef struct rz_db rz_db;
 typedef struct rz_statement rz_statement;
 
-/* Opens with the settings of every connection. With `write` a missing file is made.
+typedef enum rz_db_mode {
+    RZ_DB_READ,
+    RZ_DB_WRITE, /* an existing file */
+    RZ_DB_CREATE /* or a new one */
+} rz_db_mode;
+
+/* Opens with the settings of every connection.
  * Errors  RZ_E_NOT_FOUND, RZ_E_CORRUPT, RZ_E_NO_MEMORY, RZ_E_IO. */
-RZ_MUST_CHECK rz_status rz_db_open(const char *path, bool write, int busy_timeout_ms, rz_db **out,
-                                   rz_error *error);
+RZ_MUST_CHECK rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms,
+                                   rz_db **out, rz_error *error);
 void rz_db_close(rz_db *db); /* accepts NULL */
 
 const char *rz_db_path(const rz_db *db);    /* borrowed from the connection */

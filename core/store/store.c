@@ -114,7 +114,11 @@ static rz_status open_database(rz_store *store, const char *path, const rz_store
     if (store->write)
         status = rz_writer_lock(path, &store->lock_fd, error);
     if (status == RZ_OK)
-        status = rz_db_open(path, store->write, options->busy_timeout_ms, &store->db, error);
+        status = rz_db_open(path,
+                            store->write    ? RZ_DB_CREATE
+                            : store->beside ? RZ_DB_WRITE
+                                            : RZ_DB_READ,
+                            options->busy_timeout_ms, &store->db, error);
     if (status == RZ_OK && store->write)
         status = rz_db_quick_check(store->db, DAMAGE_SEARCH_MS, error);
     if (status == RZ_OK)
@@ -140,7 +144,8 @@ rz_status rz_store_open(const char *path, const rz_store_options *options, rz_st
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", path);
     store->lock_fd = -1;
     store->data_ends_limit = -1;
-    store->write = options->write;
+    store->write = options->write && !options->beside_writer;
+    store->beside = options->beside_writer;
     if (options->pseudonym_key != NULL) {
         memcpy(store->key, options->pseudonym_key, sizeof store->key);
         store->has_key = true;
@@ -226,15 +231,15 @@ rz_status rz_store_salt(rz_store *store, unsigned char out[RZ_HMAC_KEY_BYTES], r
 {
     char text[2 * RZ_HMAC_KEY_BYTES + 1] = "";
     bool found = false;
+    rz_sha256 hash;
     rz_status status = setting_read(store->db, "salt", text, sizeof text, &found, error);
+    if (status == RZ_OK && !found)
+        status = rz_fail(error, RZ_E_CORRUPT, "%s has no salt", rz_db_path(store->db));
     if (status != RZ_OK)
         return status;
-    for (size_t i = 0; i < RZ_HMAC_KEY_BYTES; i++) {
-        unsigned byte = 0;
-        if (sscanf(text + 2 * i, "%2x", &byte) != 1)
-            return rz_fail(error, RZ_E_CORRUPT, "%s has no salt", rz_db_path(store->db));
-        out[i] = (unsigned char)byte;
-    }
+    rz_sha256_init(&hash);
+    rz_sha256_add(&hash, text, strlen(text));
+    rz_sha256_done(&hash, out);
     return RZ_OK;
 }
 

@@ -19,6 +19,8 @@ typedef int64_t rz_patient_key; /* > 0 */
 
 typedef struct rz_store_options {
     bool write;              /* take the writer's lock, create and migrate; else read only */
+    bool beside_writer;      /* no lock: only the tables of tokens.h may be written, so that tokens
+                                can be made while the daemon runs; wins over `write` */
     bool shared_patient_ids; /* patient_ids = shared: one namespace for all facilities */
     const unsigned char *pseudonym_key; /* 32 bytes or NULL; ids pass through HMAC at this door */
     int busy_timeout_ms;                /* default 5000 */
@@ -59,6 +61,10 @@ RZ_MUST_CHECK rz_status rz_store_put(rz_store *store, const rz_claim *claim,
 RZ_MUST_CHECK rz_status rz_store_commit(rz_store *store, rz_error *error);
 /* Removes everything of the open batch. Safe without one. */
 void rz_store_rollback(rz_store *store);
+
+/* Moves the write-ahead log into the file and empties it; call when idle. Waits for readers at most
+ * the busy timeout and gives up without harm. */
+void rz_store_tidy(rz_store *store);
 
 /* Voids a claim: its events leave the history, the versions stay readable.
  * Errors  RZ_E_NOT_FOUND. Durability as commit; outside a batch. */

@@ -26,18 +26,17 @@ static rz_status read_events(rz_store *store, rz_patient_key patient, int64_t cl
     while ((status = rz_step(select, &row, error)) == RZ_OK && row) {
         rz_name code = {0}, unit = {0};
         if (n == capacity) {
-            size_t wanted = capacity == 0 ? 16 : capacity * 2;
-            rz_event *grown = rz_arena_alloc(arena, wanted, sizeof *grown);
-            if (grown == NULL)
-                status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu events", wanted);
-            else if (n > 0)
+            capacity = capacity == 0 ? 16 : capacity * 2;
+            rz_event *grown = rz_arena_alloc(arena, capacity, sizeof *grown);
+            if (grown == NULL) {
+                rz_reset(select);
+                return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu events", capacity);
+            }
+            if (n > 0)
                 memcpy(grown, events, n * sizeof *grown);
             events = grown;
-            capacity = wanted;
         }
-        if (status == RZ_OK)
-            status =
-                rz_names_text(&store->codes, store->db, rz_column_int(select, 3), &code, error);
+        status = rz_names_text(&store->codes, store->db, rz_column_int(select, 3), &code, error);
         if (status == RZ_OK && rz_column_int(select, 5) != 0)
             status =
                 rz_names_text(&store->units, store->db, rz_column_int(select, 5), &unit, error);

@@ -1,6 +1,7 @@
 /* Speed of the store: an import sorted by patient and the reading of histories.
  *
- *   bench-store [PATIENTS]      default 5,000 patients of 40 claims with 5 events each
+ *   bench-store [PATIENTS [shuffled]]   default 5,000 patients of 40 claims with 5 events each,
+ *                                       sorted by patient
  *
  * Prints events/s of the import, the largest write-ahead log seen, and histories/s. */
 #include "base/rng.h"
@@ -30,60 +31,59 @@ static void must(rz_status status, const rz_error *error)
     exit(rz_status_exit_code(status));
 }
 
-static void put_patient(rz_store *store, int patient, rz_rng *rng, int64_t *log_bytes_max,
-                        rz_error *error)
+static void put_claim(rz_store *store, int patient, int i, rz_rng *rng, rz_error *error)
 {
     char patient_id[32], claim_id[48], codes[EVENTS_EACH][16];
     rz_event events[EVENTS_EACH];
+    int32_t day = 15000 + 30 * i;
     (void)snprintf(patient_id, sizeof patient_id, "patient-%07d", patient);
-    for (int i = 0; i < CLAIMS_EACH; i++) {
-        int32_t day = 15000 + 30 * i;
-        for (int j = 0; j < EVENTS_EACH; j++) {
-            (void)snprintf(codes[j], sizeof codes[j], "C%05u", rz_rng_below(rng, CODES));
-            events[j] = (rz_event){.day = day + j,
-                                   .known_day = day + 40,
-                                   .kind = j % 2 == 0 ? RZ_KIND_DIAGNOSIS : RZ_KIND_MEDICATION,
-                                   .system = j % 2 == 0 ? RZ_SYSTEM_ICD10 : RZ_SYSTEM_YJ,
-                                   .code = codes[j],
-                                   .value = j % 2 == 0 ? (double)NAN : 30};
-        }
-        (void)snprintf(claim_id, sizeof claim_id, "%s-%03d", patient_id, i);
-        rz_claim claim = {.claim_id = claim_id,
-                          .facility = "H001",
-                          .patient_id = patient_id,
-                          .sex = RZ_SEX_FEMALE,
-                          .birth_day = -5000,
-                          .setting = RZ_SETTING_OUTPATIENT,
-                          .start_day = day,
-                          .end_day = day + 30,
-                          .known_day = day + 40,
-                          .events = events,
-                          .n_events = EVENTS_EACH};
-        rz_put_outcome outcome;
-        must(rz_store_put(store, &claim, &outcome, error), error);
+    (void)snprintf(claim_id, sizeof claim_id, "%s-%03d", patient_id, i);
+    for (int j = 0; j < EVENTS_EACH; j++) {
+        (void)snprintf(codes[j], sizeof codes[j], "C%05u", rz_rng_below(rng, CODES));
+        events[j] = (rz_event){.day = day + j,
+                               .known_day = day + 40,
+                               .kind = j % 2 == 0 ? RZ_KIND_DIAGNOSIS : RZ_KIND_MEDICATION,
+                               .system = j % 2 == 0 ? RZ_SYSTEM_ICD10 : RZ_SYSTEM_YJ,
+                               .code = codes[j],
+                               .value = j % 2 == 0 ? (double)NAN : 30};
     }
-    if (patient % 500 == 0) {
-        rz_store_counts counts;
-        must(rz_store_counts_of(store, &counts, error), error);
-        if (counts.wal_bytes > *log_bytes_max)
-            *log_bytes_max = counts.wal_bytes;
-    }
+    rz_claim claim = {.claim_id = claim_id,
+                      .facility = "H001",
+                      .patient_id = patient_id,
+                      .sex = RZ_SEX_FEMALE,
+                      .birth_day = -5000,
+                      .setting = RZ_SETTING_OUTPATIENT,
+                      .start_day = day,
+                      .end_day = day + 30,
+                      .known_day = day + 40,
+                      .events = events,
+                      .n_events = EVENTS_EACH};
+    rz_put_outcome outcome;
+    must(rz_store_put(store, &claim, &outcome, error), error);
 }
 
-static void bench_import(rz_store *store, int n_patients, rz_error *error)
+/* Claim k of n: in the order of patients, or scattered by a multiplier without common factor. */
+static void bench_import(rz_store *store, int n_patients, bool shuffled, rz_error *error)
 {
     rz_rng rng;
-    int64_t log_bytes_max = 0;
+    int64_t log_bytes_max = 0, n = (int64_t)n_patients * CLAIMS_EACH;
     rz_rng_init(&rng, 1, 0);
     double start = seconds();
     must(rz_store_begin_import(store, "bench", error), error);
-    for (int i = 0; i < n_patients; i++)
-        put_patient(store, i, &rng, &log_bytes_max, error);
+    for (int64_t k = 0; k < n; k++) {
+        int64_t at = shuffled ? k * 7368787 % n : k;
+        put_claim(store, (int)(at / CLAIMS_EACH), (int)(at % CLAIMS_EACH), &rng, error);
+        if (k % 5000 == 0) {
+            rz_store_counts counts;
+            must(rz_store_counts_of(store, &counts, error), error);
+            if (counts.wal_bytes > log_bytes_max)
+                log_bytes_max = counts.wal_bytes;
+        }
+    }
     must(rz_store_commit(store, error), error);
-    double took = seconds() - start;
-    double n = (double)n_patients * CLAIMS_EACH * EVENTS_EACH;
-    (void)printf("import: %.0f events in %.2f s, %.0f events/s, log at most %.1f MB\n", n, took,
-                 n / took, (double)log_bytes_max * 1e-6);
+    double took = seconds() - start, events = (double)n * EVENTS_EACH;
+    (void)printf("import: %.0f events in %.2f s, %.0f events/s, log at most %.1f MB\n", events,
+                 took, events / took, (double)log_bytes_max * 1e-6);
 }
 
 static void bench_read(rz_store *store, int n_patients, rz_error *error)
@@ -115,7 +115,7 @@ int main(int argc, char **argv)
     int n_patients = argc > 1 ? atoi(argv[1]) : 5000;
     char folder[] = "/tmp/rezept-bench-XXXXXX", path[64], command[64];
     if (n_patients < 1 || mkdtemp(folder) == NULL) {
-        (void)fprintf(stderr, "usage: bench-store [PATIENTS]\n");
+        (void)fprintf(stderr, "usage: bench-store [PATIENTS [shuffled]]\n");
         return 2;
     }
     (void)snprintf(path, sizeof path, "%s/rezept.db", folder);
@@ -123,7 +123,7 @@ int main(int argc, char **argv)
     rz_store *store = NULL;
     options.write = true;
     must(rz_store_open(path, &options, &store, &error), &error);
-    bench_import(store, n_patients, &error);
+    bench_import(store, n_patients, argc > 2, &error);
     rz_store *reader = NULL;
     must(rz_store_open(path, NULL, &reader, &error), &error);
     bench_read(reader, n_patients, &error);

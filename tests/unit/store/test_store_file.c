@@ -329,10 +329,17 @@ static void erasing_leaves_no_bytes(void **state)
     check_fails(rz_store_patient(store, NULL, "Taro-Yamada-1234", &patient, &error), RZ_E_NOT_FOUND,
                 "no such patient");
     check_fails(rz_store_erase_patient(store, key, &error), RZ_E_NOT_FOUND, "no such patient");
+    /* The key of an erased patient is not given to another, even if it was the last one. */
+    rz_claim claim = fixture_claim("last", "last-patient", 110, one_event, 1);
+    fixture_post(store, &claim);
+    key = fixture_patient(store, "last-patient");
+    check_ok(rz_store_erase_patient(store, key, &error));
+    claim.patient_id = "next-patient";
+    fixture_post(store, &claim);
+    assert_true(fixture_patient(store, "next-patient") > key);
     rz_store_close(store);
     check_value(fixture_path("erased"), "PRAGMA integrity_check", "ok");
-    check_value(fixture_path("erased"), "SELECT source FROM batches ORDER BY id DESC LIMIT 1",
-                "erase");
+    check_value(fixture_path("erased"), "SELECT count(*) FROM batches WHERE source = 'erase'", "2");
 }
 
 static void pseudonyms_at_every_door(void **state)

@@ -150,6 +150,26 @@ static void tokens_live_and_die(void **state)
     rz_store_close(store);
 }
 
+static void tokens_are_made_beside_the_daemon(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_store *daemon = fixture_open("beside", true), *store = NULL;
+    rz_store_options options = rz_store_options_defaults();
+    options.beside_writer = true;
+    check_ok(rz_store_open(fixture_path("beside"), &options, &store, &error));
+    rz_token token = {.name = "ward", .scopes = "read", .hash = {7}}, found;
+    check_ok(rz_store_token_create(store, &token, &error));
+    check_ok(rz_store_token_find(daemon, token.hash, &found, &error));
+    check_fails(rz_store_begin(store, &error), RZ_E_USAGE, "reading only");
+    check_fails(rz_store_erase_patient(store, 1, &error), RZ_E_USAGE, "reading only");
+    rz_store_close(store);
+    rz_store_tidy(daemon);
+    rz_store_close(daemon);
+    check_fails(rz_store_open(fixture_path("nowhere"), &options, &store, &error), RZ_E_NOT_FOUND,
+                "nowhere");
+}
+
 static int run_outside(const char *path, const char *sql)
 {
     sqlite3 *handle = NULL;
@@ -227,6 +247,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_fresh_or_missing),
         cmocka_unit_test(tokens_live_and_die),
+        cmocka_unit_test(tokens_are_made_beside_the_daemon),
         cmocka_unit_test(audit_shows_every_change),
     };
     return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
