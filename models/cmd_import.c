@@ -63,16 +63,20 @@ static bool tell(const rz_progress *progress, const rz_import_summary *s, double
 {
     double elapsed = seconds_now() - started;
     bool moving = s->bytes_read > 0 && elapsed > 0.5;
-    uint64_t left = s->bytes_total > s->bytes_read ? s->bytes_total - s->bytes_read : 0;
+    uint64_t total = s->bytes_total, done = s->bytes_read; /* total 0: from a pipe */
+    if (total > 0 && done >= total)
+        done = finished ? total : total - 1;
+    bool end_in_sight = moving && total > 0;
     rz_progress_report report = {
         .phase = "import",
-        .done = finished || s->bytes_read < s->bytes_total ? s->bytes_read : s->bytes_total - 1,
-        .total = s->bytes_total,
+        .done = done,
+        .total = total,
         .unit = "bytes",
         .rate_per_s = moving ? (double)s->events / elapsed : (double)NAN,
         .rate_unit = "events",
         .loss = (double)NAN,
-        .seconds_left = moving ? elapsed * (double)left / (double)s->bytes_read : (double)NAN,
+        .seconds_left =
+            end_in_sight ? elapsed * (double)(total - done) / (double)s->bytes_read : (double)NAN,
     };
     return rz_progress_tell(progress, &report);
 }

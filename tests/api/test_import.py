@@ -8,7 +8,6 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 PROGRAM = sys.argv.pop(1)
@@ -90,21 +89,36 @@ class Import(unittest.TestCase):
         self.assertEqual(self.figure(self.run_import(good), "added"), 8000)
 
     def test_interruption_and_kill_import_nothing(self):
-        many = self.write("a.ndjson", lines(claim(i) for i in range(60000)))
+        """Through a pipe, so that the signal surely comes in the middle, after rows were written."""
+        pipe = os.path.join(self.folder.name, "pipe.ndjson")
+        os.mkfifo(pipe)
         for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-            process = subprocess.Popen([PROGRAM, "import", "--db", self.db, many],
-                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-            for _ in range(500):
-                if os.path.exists(self.db) and os.path.getsize(self.db) > 1 << 20:
-                    break
-                time.sleep(0.01)
-            process.send_signal(number)
-            self.assertEqual(process.wait(timeout=60), code)
-            process.stdout.close()
-            process.stderr.close()
+            process = subprocess.Popen([PROGRAM, "import", "--db", self.db, pipe],
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with open(pipe, "wb", buffering=0) as stream:
+                stream.write(lines(claim(i) for i in range(12000)))
+                process.send_signal(number)
+                try:
+                    stream.write(lines(claim(i) for i in range(12000, 14000)))
+                except BrokenPipeError:
+                    pass
+                self.assertEqual(process.wait(timeout=60), code)
         few = self.write("b.ndjson", lines([claim(1)]))
         self.assertEqual(self.figure(self.run_import(few), "added"), 1)
         self.assertEqual((self.count("claims"), self.count("events")), (1, 3))
+
+    def test_one_writer(self):
+        pipe = os.path.join(self.folder.name, "pipe.ndjson")
+        few = self.write("b.ndjson", lines([claim(1)]))
+        os.mkfifo(pipe)
+        process = subprocess.Popen([PROGRAM, "import", "--db", self.db, pipe],
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(pipe, "wb", buffering=0) as stream:
+            stream.write(lines(claim(i) for i in range(2, 3000)))
+            message = self.run_import(few, code=7)
+        self.assertIn("rezept push", message)
+        self.assertEqual(process.wait(timeout=60), 0)
+        self.assertEqual(self.count("claims"), 2998)
 
     def test_usage(self):
         path = self.write("a.ndjson", lines([claim(1)]))
