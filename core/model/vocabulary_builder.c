@@ -144,8 +144,8 @@ rz_status rz_vocabulary_builder_finish(const rz_vocabulary_builder *builder, uin
         n += builder->codes[i].entry.patients >= min_patients;
     if (n == 0)
         return rz_fail(error, RZ_E_INVALID,
-                       "no code is left: %zu different codes of %u training patients, none of %u "
-                       "patients; add claims or lower the minimum",
+                       "no code is left: %zu different codes of %u training patients, none has the "
+                       "minimum of %u patients; add claims or lower it",
                        builder->n, builder->patients, min_patients);
     if (n > RZ_VOCABULARY_CODES_MAX)
         return rz_fail(error, RZ_E_TOO_LARGE,
