@@ -351,3 +351,38 @@ out:
         *n = filled;
     return status;
 }
+
+rz_status rz_store_patients_named(rz_store *store, const char *id, rz_patient *out, size_t cap,
+                                  size_t *n, rz_error *error)
+{
+    char stored[RZ_ID_MAX + 1];
+    bool began = false, row = false;
+    int64_t limit = 0;
+    size_t filled = 0;
+    rz_statement *select = NULL;
+    rz_status status = rz_store_view(store, &began, error);
+    if (status == RZ_OK)
+        status = rz_batch_limit(store, RZ_RECORDED_NOW, &limit, error);
+    if (status == RZ_OK)
+        status = rz_store_id(store, id, stored, error);
+    if (status == RZ_OK)
+        status = rz_db_statement(store->db,
+                                 "SELECT p.key FROM (SELECT 0 AS n UNION ALL SELECT key FROM "
+                                 "facilities) CROSS JOIN patients p ON p.namespace = n AND p.id = "
+                                 "?1",
+                                 &select, error);
+    if (status == RZ_OK)
+        rz_bind_text(select, 1, stored);
+    while (status == RZ_OK && filled < cap && (status = rz_step(select, &row, error)) == RZ_OK &&
+           row) {
+        bool found = false;
+        status = describe(store, rz_column_int(select, 0), limit, &out[filled], &found, error);
+        filled += found ? 1 : 0;
+    }
+    if (select != NULL)
+        rz_reset(select);
+    rz_store_view_end(store, began);
+    if (status == RZ_OK)
+        *n = filled;
+    return status;
+}

@@ -103,6 +103,11 @@ typedef struct rz_patient {
 RZ_MUST_CHECK rz_status rz_store_patient(rz_store *store, const char *facility, const char *id,
                                          rz_patient *out, rz_error *error);
 
+/* Every patient that an id fits, one per namespace, at most `cap`: what a caller is told who must
+ * choose between them. */
+RZ_MUST_CHECK rz_status rz_store_patients_named(rz_store *store, const char *id, rz_patient *out,
+                                                size_t cap, size_t *n, rz_error *error);
+
 /* Up to `cap` patients with key > after, in the order of their keys; *n tells how many. */
 RZ_MUST_CHECK rz_status rz_store_patients(rz_store *store, rz_patient_key after,
                                           const char *facility, rz_patient *out, size_t cap,

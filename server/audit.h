@@ -1,0 +1,22 @@
+/* The audit trail: one row for every prediction that was asked for, every erasure and every change
+ * of models. Rows are gathered and appended by the writer, many in one durable transaction; an
+ * answer does not wait for its row. */
+#ifndef REZEPTD_AUDIT_H
+#define REZEPTD_AUDIT_H
+
+#include "request.h"
+#include "server.h"
+
+typedef struct audit audit;
+
+RZ_MUST_CHECK rz_status audit_new(server *s, audit **out, rz_error *error);
+void audit_free(audit *a); /* accepts NULL; the writer must be gone */
+
+/* patient_hash, model_hash  may be NULL
+ * details                   taken; JSON without patient data, may be NULL */
+void audit_add(audit *a, const request *r, const char *action, const char *patient_hash,
+               const char *model_hash, json_t *details);
+
+uint64_t audit_lost(audit *a); /* rows that could not be kept */
+
+#endif

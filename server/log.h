@@ -1,0 +1,17 @@
+/* The log: one JSON object a line on standard error. No patient id, no code and no body ever goes
+ * in; routes are logged as their patterns. */
+#ifndef REZEPTD_LOG_H
+#define REZEPTD_LOG_H
+
+/* level   "info", "warning", "error"
+ * event   a short name: "started", "request", "model_failed"
+ * format  jansson's pack format of an object ("{s:s, s:i}") and its arguments, or NULL */
+void log_event(const char *level, const char *event, const char *format, ...);
+
+/* Microseconds since 1970 by the system's clock, and as "2024-05-01T12:00:00.000000Z". */
+#include <stdint.h>
+enum { TIME_TEXT = 28 };
+int64_t time_now_us(void);
+char *time_text(int64_t us, char out[TIME_TEXT]);
+
+#endif

@@ -1,0 +1,201 @@
+/* rezeptd: starts everything in order, waits for a signal, drains, and ends. */
+#include "audit.h"
+#include "auth.h"
+#include "cache.h"
+#include "config.h"
+#include "http.h"
+#include "log.h"
+#include "metrics.h"
+#include "readers.h"
+#include "registry.h"
+#include "scorer.h"
+#include "server.h"
+#include "tokens.h"
+#include "writer.h"
+
+#include "tensor/gemm.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char usage[] =
+    "usage: rezeptd serve [FLAGS]       answer on http://127.0.0.1:8480\n"
+    "       rezeptd token create|list|revoke [FLAGS]\n"
+    "       rezeptd --check-config [FLAGS]\n"
+    "       rezeptd --version\n"
+    "Claims in, risks out. Every flag has a twin in the environment (--port is REZEPTD_PORT) and "
+    "in\n"
+    "the settings file. Decision support for research use, not a diagnosis.\n";
+
+static const char last_words[] =
+    "\nexample: rezeptd serve --db rezept.db --models models --port 8480\n";
+
+static void on_second_signal(int signal_number)
+{
+    _exit(128 + signal_number);
+}
+
+static sigset_t ending_signals(void)
+{
+    sigset_t set;
+    (void)sigemptyset(&set);
+    (void)sigaddset(&set, SIGTERM);
+    (void)sigaddset(&set, SIGINT);
+    return set;
+}
+
+static void start_signals(void)
+{
+    sigset_t set = ending_signals();
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by every thread */
+}
+
+static int wait_for_signal(void)
+{
+    sigset_t set = ending_signals();
+    int got = 0;
+    while (sigwait(&set, &got) != 0)
+        continue;
+    /* From now on the next one ends the process at once. */
+    struct sigaction action = {.sa_handler = on_second_signal};
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    return got;
+}
+
+/* Everything but the listener; in the order in which each needs the one before. */
+static rz_status start_rooms(server *s, rz_error *error)
+{
+    rz_status status = metrics_new(&s->metrics, error);
+    if (status == RZ_OK)
+        status = auth_new(&s->config, &s->auth, error);
+    if (status == RZ_OK)
+        status = cache_new(s->config.cache_bytes_max, &s->cache, error);
+    if (status == RZ_OK)
+        status = audit_new(s, &s->audit, error);
+    if (status == RZ_OK)
+        status = writer_new(&s->config, &s->writer, error);
+    if (status == RZ_OK)
+        status = readers_new(&s->config, &s->readers, error);
+    return status;
+}
+
+static void stop_rooms(server *s)
+{
+    scorer_free(s->scorer);
+    registry_free(s->registry);
+    readers_free(s->readers);
+    writer_free(s->writer);
+    audit_free(s->audit);
+    cache_free(s->cache);
+    auth_free(s->auth);
+    metrics_free(s->metrics);
+}
+
+static void drain(server *s)
+{
+    log_event("info", "draining", "{s:i}", "drain_seconds", s->config.drain_seconds);
+    atomic_store(&s->draining, true);
+    http_stop_accepting(s->http);
+    bool idle = http_wait_idle(s->http, s->config.drain_seconds);
+    http_stop(s->http);
+    s->http = NULL;
+    log_event(idle ? "info" : "warning", "drained", "{s:b}", "all_answered", (int)idle);
+}
+
+static rz_status serve(server *s, rz_error *error)
+{
+    int port = 0;
+    rz_status status = start_rooms(s, error);
+    /* The port first: a second daemon must fail before it loads models for half a minute. */
+    if (status == RZ_OK)
+        status = registry_new(&s->config, &s->registry, error);
+    if (status == RZ_OK)
+        status = http_start(s, &s->http, &port, error);
+    if (status == RZ_OK)
+        status = scorer_new(s, &s->scorer, error);
+    if (status != RZ_OK) {
+        http_stop(s->http);
+        return status;
+    }
+    log_event("info", "started", "{s:s, s:s, s:i, s:i}", "version", REZEPT_VERSION, "listen",
+              s->config.listen, "port", port, "pid", (int)getpid());
+    (void)wait_for_signal();
+    drain(s);
+    return RZ_OK;
+}
+
+static void print_blas(const rz_blas_info *blas)
+{
+    (void)printf("%-28s = %s, kernel %s, %u threads, %.1f GFLOP/s\n%-28s = %s\n", "blas",
+                 blas->config, blas->core, blas->threads, blas->gflops, "kernels", blas->kernels);
+    for (unsigned i = 0; i < blas->n_warnings; i++)
+        (void)printf("warning: %s\n", blas->warnings[i]);
+}
+
+static rz_status check_config(const config *c, rz_error *error)
+{
+    rz_blas_info blas;
+    rz_pool *pool = NULL;
+    rz_options_print_values(c->options, stdout);
+    (void)printf("%-28s = %s  (in use)\n%-28s = %s  (in use)\n", "db", c->db, "models", c->models);
+    rz_status status = rz_pool_new(c->model_threads, &pool, error);
+    if (status == RZ_OK)
+        status = rz_blas_describe(pool, &blas, error);
+    if (status == RZ_OK)
+        print_blas(&blas);
+    rz_pool_free(pool);
+    return status;
+}
+
+static rz_status run(int argc, char **argv, rz_error *error)
+{
+    server *s = calloc(1, sizeof *s);
+    bool stop = false, serving = argc > 1 && strcmp(argv[1], "serve") == 0;
+    if (s == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to start");
+    s->started_us = time_now_us();
+    rz_status status = config_read(&s->config, serving ? argc - 1 : argc, serving ? argv + 1 : argv,
+                                   usage, &stop, error);
+    const char *const *operands;
+    if (status == RZ_OK && stop)
+        (void)fputs(last_words, stdout);
+    else if (status == RZ_OK && rz_options_operands(s->config.options, &operands) > 0)
+        status =
+            rz_fail(error, RZ_E_USAGE, "there is no command %s; --help lists them", operands[0]);
+    else if (status == RZ_OK && rz_options_switch(s->config.options, "check-config"))
+        status = check_config(&s->config, error);
+    else if (status == RZ_OK && !serving)
+        status = rz_fail(error, RZ_E_USAGE, "say `rezeptd serve`; --help lists the rest");
+    else if (status == RZ_OK)
+        status = serve(s, error);
+    stop_rooms(s);
+    config_done(&s->config);
+    free(s);
+    return status;
+}
+
+int main(int argc, char **argv)
+{
+    rz_error error = {0};
+    if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+        (void)puts("rezeptd " REZEPT_VERSION);
+        return 0;
+    }
+    start_signals();
+    rz_status status = rz_hash_setup(&error);
+    if (status == RZ_OK)
+        status = argc > 1 && strcmp(argv[1], "token") == 0
+                     ? tokens_command(argc - 1, argv + 1, &error)
+                     : run(argc, argv, &error);
+    if (status != RZ_OK)
+        (void)fprintf(stderr, "rezeptd: %s\n",
+                      error.text[0] != '\0' ? error.text : rz_status_text(status));
+    return rz_status_exit_code(status);
+}

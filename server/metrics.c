@@ -1,0 +1,211 @@
+/* Fixed tables of atomic counters; the text is made when it is asked for. */
+#include "metrics.h"
+
+#include "http.h"
+#include "log.h"
+#include "readers.h"
+#include "registry.h"
+#include "route.h"
+#include "worker.h"
+#include "writer.h"
+
+#include "base/size.h"
+#include "handlers.h"
+#include "problem.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { ROUTES_MAX = 32, CODES = 20, BUCKETS = 12 };
+
+static const int codes[CODES] = {200, 201, 204, 400, 401, 403, 404, 405, 408, 409,
+                                 413, 414, 415, 421, 422, 429, 431, 500, 503, 507};
+static const double bounds_s[BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
+                                         0.1,   0.25,   0.5,   1.0,  2.5,   10.0};
+static const char *const claim_names[CLAIM_COUNTS] = {"added", "unchanged", "superseded",
+                                                      "refused"};
+
+struct metrics {
+    atomic_ullong requests[ROUTES_MAX + 1][CODES]; /* the last row: no route */
+    atomic_ullong buckets[ROUTES_MAX + 1][BUCKETS + 1];
+    atomic_ullong sum_us[ROUTES_MAX + 1];
+    atomic_ullong claims[CLAIM_COUNTS];
+};
+
+rz_status metrics_new(metrics **out, rz_error *error)
+{
+    *out = calloc(1, sizeof **out);
+    return *out != NULL ? RZ_OK : rz_fail(error, RZ_E_NO_MEMORY, "no memory for the metrics");
+}
+
+void metrics_free(metrics *m)
+{
+    free(m);
+}
+
+void metrics_request(metrics *m, const request *r)
+{
+    size_t row = r->route != NULL ? route_index(r->route) : ROUTES_MAX, code = 0, bucket = 0;
+    double seconds = request_seconds(r);
+    while (code + 1 < CODES && codes[code] != r->answer.status)
+        code++;
+    while (bucket < BUCKETS && seconds > bounds_s[bucket])
+        bucket++;
+    (void)atomic_fetch_add(&m->requests[row][code], 1);
+    (void)atomic_fetch_add(&m->buckets[row][bucket], 1);
+    (void)atomic_fetch_add(&m->sum_us[row], (unsigned long long)(seconds * 1e6));
+    log_event(r->answer.status >= 500 ? "warning" : "info", "request",
+              "{s:s, s:s, s:s, s:i, s:f, s:I, s:s}", "request_id", r->id, "method",
+              r->method[0] != '\0' ? r->method : "-", "route",
+              r->route != NULL ? r->route->pattern : "-", "status", r->answer.status, "ms",
+              seconds * 1e3, "body_bytes", (json_int_t)r->body.length, "caller",
+              r->caller[0] != '\0' ? r->caller : "-");
+}
+
+void metrics_claims(metrics *m, claim_count outcome, uint64_t n)
+{
+    (void)atomic_fetch_add(&m->claims[outcome], n);
+}
+
+/* ---- the text ------------------------------------------------------------------------------- */
+
+static void head(rz_buffer *out, rz_status *status, const char *name, const char *type,
+                 const char *help)
+{
+    if (*status == RZ_OK)
+        *status = rz_buffer_addf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+#define ADD(...)                                                                                   \
+    do {                                                                                           \
+        if (*status == RZ_OK)                                                                      \
+            *status = rz_buffer_addf(out, __VA_ARGS__);                                            \
+    } while (0)
+
+static const char *route_label(size_t row)
+{
+    return row < route_count() ? route_at(row)->pattern : "none";
+}
+
+static const char *method_label(size_t row)
+{
+    return row < route_count() ? route_at(row)->method : "none";
+}
+
+static void http_text(metrics *m, const server *s, rz_buffer *out, rz_status *status)
+{
+    head(out, status, "rezeptd_http_requests_total", "counter", "Answered requests.");
+    for (size_t row = 0; row <= ROUTES_MAX; row++)
+        for (size_t code = 0; code < CODES; code++) {
+            unsigned long long n = atomic_load(&m->requests[row][code]);
+            if (n > 0)
+                ADD("rezeptd_http_requests_total{method=\"%s\",route=\"%s\",code=\"%d\"} %llu\n",
+                    method_label(row), route_label(row), codes[code], n);
+        }
+    head(out, status, "rezeptd_http_request_duration_seconds", "histogram",
+         "From the request line to the end of the answer.");
+    for (size_t row = 0; row <= ROUTES_MAX; row++) {
+        unsigned long long total = 0;
+        for (size_t b = 0; b <= BUCKETS; b++)
+            total += atomic_load(&m->buckets[row][b]);
+        if (total == 0)
+            continue;
+        unsigned long long below = 0;
+        for (size_t b = 0; b < BUCKETS; b++) {
+            below += atomic_load(&m->buckets[row][b]);
+            ADD("rezeptd_http_request_duration_seconds_bucket{method=\"%s\",route=\"%s\",le=\"%g\"}"
+                " %llu\n",
+                method_label(row), route_label(row), bounds_s[b], below);
+        }
+        ADD("rezeptd_http_request_duration_seconds_bucket{method=\"%s\",route=\"%s\",le=\"+Inf\"} "
+            "%llu\n"
+            "rezeptd_http_request_duration_seconds_sum{method=\"%s\",route=\"%s\"} %.6f\n"
+            "rezeptd_http_request_duration_seconds_count{method=\"%s\",route=\"%s\"} %llu\n",
+            method_label(row), route_label(row), total, method_label(row), route_label(row),
+            1e-6 * (double)atomic_load(&m->sum_us[row]), method_label(row), route_label(row),
+            total);
+    }
+    head(out, status, "rezeptd_http_connections", "gauge", "Open connections.");
+    ADD("rezeptd_http_connections %zu\n", http_connections(s->http));
+    head(out, status, "rezeptd_http_rejected_total", "counter",
+         "Connections and requests turned away, by reason.");
+    for (int i = 0; i < HTTP_REJECT_COUNT; i++)
+        ADD("rezeptd_http_rejected_total{reason=\"%s\"} %" PRIu64 "\n",
+            http_reject_name((http_reject)i), http_rejected(s->http, (http_reject)i));
+}
+
+static void store_text(metrics *m, const server *s, rz_buffer *out, rz_status *status)
+{
+    rz_store *store = NULL;
+    rz_error error = {0};
+    rz_store_counts counts;
+    head(out, status, "rezeptd_claims_total", "counter", "Claims received, by outcome.");
+    for (size_t i = 0; i < CLAIM_COUNTS; i++)
+        ADD("rezeptd_claims_total{outcome=\"%s\"} %llu\n", claim_names[i],
+            (unsigned long long)atomic_load(&m->claims[i]));
+    head(out, status, "rezeptd_write_queue_depth", "gauge", "Operations that wait to be written.");
+    ADD("rezeptd_write_queue_depth %zu\n", writer_depth(s->writer));
+    head(out, status, "rezeptd_db_commits_total", "counter", "Durable commits of claims.");
+    ADD("rezeptd_db_commits_total %" PRIu64 "\n", writer_commits(s->writer));
+    if (readers_take(s->readers, &store, &error) != RZ_OK)
+        return; /* a scrape without these lines says that the store could not be read */
+    if (rz_store_counts_of(store, &counts, &error) == RZ_OK) {
+        head(out, status, "rezeptd_db_wal_bytes", "gauge", "Size of the write-ahead log.");
+        ADD("rezeptd_db_wal_bytes %" PRId64 "\n", counts.wal_bytes);
+        head(out, status, "rezeptd_db_free_bytes", "gauge", "Free space of the file system.");
+        ADD("rezeptd_db_free_bytes %" PRId64 "\n", counts.free_bytes);
+        head(out, status, "rezeptd_db_patients", "gauge", "Patients in the store.");
+        ADD("rezeptd_db_patients %" PRId64 "\n", counts.patients);
+        head(out, status, "rezeptd_db_events", "gauge", "Events in the store.");
+        ADD("rezeptd_db_events %" PRId64 "\n", counts.events);
+    }
+    readers_give(s->readers, store);
+}
+
+static void process_text(const server *s, rz_buffer *out, rz_status *status)
+{
+    unsigned long resident = 0, fds = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    if (file != NULL) {
+        if (fscanf(file, "%*u %lu", &resident) != 1)
+            resident = 0;
+        (void)fclose(file);
+    }
+    DIR *folder = opendir("/proc/self/fd");
+    while (folder != NULL && readdir(folder) != NULL)
+        fds++;
+    if (folder != NULL)
+        (void)closedir(folder);
+    struct timespec cpu = {0};
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+    head(out, status, "process_resident_memory_bytes", "gauge", "Resident memory.");
+    ADD("process_resident_memory_bytes %lu\n", resident * (unsigned long)sysconf(_SC_PAGESIZE));
+    head(out, status, "process_open_fds", "gauge", "Open files.");
+    ADD("process_open_fds %lu\n", fds > 3 ? fds - 3 : 0);
+    head(out, status, "process_cpu_seconds_total", "counter", "Processor time used.");
+    ADD("process_cpu_seconds_total %.3f\n", (double)cpu.tv_sec + 1e-9 * (double)cpu.tv_nsec);
+    head(out, status, "process_start_time_seconds", "gauge", "Start, since 1970.");
+    ADD("process_start_time_seconds %.3f\n", 1e-6 * (double)s->started_us);
+}
+
+void metrics_get(request *r)
+{
+    rz_buffer out;
+    rz_status ok = RZ_OK, *status = &ok;
+    rz_buffer_init(&out, 4 << 20);
+    head(&out, status, "rezeptd_build_info", "gauge", "The version that runs.");
+    if (ok == RZ_OK)
+        ok = rz_buffer_addf(&out, "rezeptd_build_info{version=\"%s\"} 1\n", REZEPT_VERSION);
+    http_text(r->server->metrics, r->server, &out, status);
+    registry_metrics(r->server->registry, &out, status);
+    store_text(r->server->metrics, r->server, &out, status);
+    process_text(r->server, &out, status);
+    if (ok == RZ_OK)
+        request_text(r, 200, "text/plain; version=0.0.4; charset=utf-8", out.data, out.length);
+    else
+        problem_no_memory(r);
+    rz_buffer_done(&out);
+}

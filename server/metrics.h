@@ -1,0 +1,25 @@
+/* Counters of the daemon and their Prometheus text. Labels are routes, codes, models, tasks and
+ * reasons; never a patient. */
+#ifndef REZEPTD_METRICS_H
+#define REZEPTD_METRICS_H
+
+#include "request.h"
+
+typedef struct metrics metrics;
+
+RZ_MUST_CHECK rz_status metrics_new(metrics **out, rz_error *error);
+void metrics_free(metrics *m); /* accepts NULL */
+
+/* A request ended: counts it and its time, and writes the log line. */
+void metrics_request(metrics *m, const request *r);
+
+typedef enum claim_count {
+    CLAIM_ADDED,
+    CLAIM_UNCHANGED,
+    CLAIM_SUPERSEDED,
+    CLAIM_REFUSED,
+    CLAIM_COUNTS
+} claim_count;
+void metrics_claims(metrics *m, claim_count outcome, uint64_t n);
+
+#endif

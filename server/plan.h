@@ -1,0 +1,53 @@
+/* From a question (tasks, day, model) to parts for replicas, and from their risks to the answer.
+ * GET risks, POST predict and the batch all go through here, so that they cannot disagree. */
+#ifndef REZEPTD_PLAN_H
+#define REZEPTD_PLAN_H
+
+#include "registry.h"
+#include "request.h"
+
+typedef struct question {
+    int32_t as_of;
+    unsigned explain;
+    const char *tasks; /* comma-separated; NULL = all that there are */
+    const char *model; /* NULL = as routed */
+} question;
+
+/* Reads task, as_of, model and explain of the query; false when the answer is a problem. */
+bool question_read(request *r, question *out);
+/* A day of a query or body: "YYYY-MM-DD". */
+bool day_read(const char *text, int32_t *out);
+
+typedef struct plan_entry {
+    char task[RZ_TASK_NAME];
+    int part; /* -1: the task is known, but no model that is ready may answer it */
+    size_t head;
+} plan_entry;
+
+typedef struct plan {
+    size_t n, n_parts;
+    plan_entry entries[RZ_TASKS_MAX];
+    struct {
+        replica *replica; /* one reference */
+        uint64_t heads;
+    } parts[MODELS_MAX];
+} plan;
+
+/* Chooses the models. False when the answer of `r` is a problem instead (unknown task or model,
+ * loading). Free with plan_done. */
+bool plan_make(request *r, const question *q, plan *out);
+/* Gives the replicas back; the entries stay readable. A job that was submitted holds its own. */
+void plan_done(plan *p); /* accepts a zeroed plan */
+
+/* Hands the job, made with plan->n_parts parts, to the replicas. A replica that retired in between
+ * is replaced by its successor.
+ * Errors  RZ_E_QUEUE_FULL, RZ_E_BUSY, RZ_E_NO_MEMORY: the caller ends the job with job_finish. */
+RZ_MUST_CHECK rz_status plan_submit(registry *g, plan *p, predict_job *j, unsigned explain,
+                                    rz_error *error);
+
+/* The risks of patient i of a finished job, in the order of the plan; new. On an error of a part
+ * NULL with status and error set. */
+json_t *plan_risks(const plan *p, const predict_job *j, size_t i, rz_status *status,
+                   rz_error *error);
+
+#endif

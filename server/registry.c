@@ -1,0 +1,544 @@
+/* Slots by id, one loader thread, and the routing of tasks. */
+#include "registry.h"
+
+#include "log.h"
+
+#include "base/file.h"
+#include "base/size.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct slot {
+    char id[MODEL_ID_TEXT];
+    model_state state;
+    char reason[400];
+    replica *replica; /* one reference; NULL unless it answers */
+    int64_t loaded_us;
+} slot;
+
+struct registry {
+    const config *config;
+    pthread_t loader;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    slot slots[MODELS_MAX]; /* in the order of their ids */
+    size_t n;
+    model_change *first, *last;
+    size_t n_changes;
+    bool stop, settled;
+    uint64_t loads;
+    json_t *routing; /* task -> model id, of routing.json; owned */
+};
+
+static const char *const state_names[] = {
+#define MODEL_STATE_ROW(id, name) [MODEL_##id] = name,
+    MODEL_STATE_MAP(MODEL_STATE_ROW)
+#undef MODEL_STATE_ROW
+};
+
+const char *model_state_name(model_state state)
+{
+    return state_names[state];
+}
+
+bool model_id_valid(const char *id)
+{
+    size_t n = strlen(id);
+    return n > 0 && n < MODEL_ID_TEXT && id[0] != '.' && id[0] != '_' && id[0] != '-' &&
+           strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+}
+
+/* ---- the folder ----------------------------------------------------------------------------- */
+
+/* A folder below the models folder that is no link; what it holds is checked when it is loaded. */
+static bool is_model_folder(const config *c, const char *id)
+{
+    bool is_folder = false;
+    int root = open(c->models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (root >= 0) {
+        int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        is_folder = fd >= 0;
+        if (fd >= 0)
+            (void)close(fd);
+        (void)close(root);
+    }
+    return is_folder;
+}
+
+static slot *find(registry *g, const char *id)
+{
+    for (size_t i = 0; i < g->n; i++)
+        if (strcmp(g->slots[i].id, id) == 0)
+            return &g->slots[i];
+    return NULL;
+}
+
+/* Adds a slot in its place; NULL when all are taken. */
+static slot *insert(registry *g, const char *id)
+{
+    if (g->n == MODELS_MAX)
+        return NULL;
+    size_t i = g->n++;
+    while (i > 0 && strcmp(g->slots[i - 1].id, id) > 0) {
+        g->slots[i] = g->slots[i - 1];
+        i--;
+    }
+    g->slots[i] = (slot){.state = MODEL_UNLOADED};
+    (void)snprintf(g->slots[i].id, sizeof g->slots[i].id, "%s", id);
+    return &g->slots[i];
+}
+
+static void scan(registry *g)
+{
+    DIR *folder = opendir(g->config->models);
+    if (folder == NULL) {
+        log_event("warning", "no_models", "{s:s}", "detail", strerror(errno));
+        return;
+    }
+    for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
+        if (!model_id_valid(entry->d_name) || !is_model_folder(g->config, entry->d_name) ||
+            find(g, entry->d_name) != NULL)
+            continue;
+        if (insert(g, entry->d_name) == NULL)
+            log_event("warning", "too_many_models", "{s:s, s:i}", "left_out", entry->d_name,
+                      "models_max", MODELS_MAX);
+    }
+    (void)closedir(folder);
+}
+
+/* routing.json: {"tasks": {"ckd": {"model": "m11", "evidence": …}, …}}. */
+static json_t *read_routing(const config *c)
+{
+    char *path = rz_path_join(c->models, "routing.json"), *text = NULL;
+    size_t n = 0;
+    rz_error error = {0};
+    json_t *json = NULL, *tasks = json_object();
+    if (path != NULL && rz_file_read(path, 1 << 20, &text, &n, &error) == RZ_OK) {
+        json = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+        const char *task;
+        json_t *choice;
+        if (!json_is_object(json_object_get(json, "tasks")))
+            log_event("error", "routing_unreadable", "{s:s}", "detail",
+                      "routing.json has no object \"tasks\"; the first model with a task answers");
+        json_object_foreach(json_object_get(json, "tasks"), task, choice)
+        {
+            json_t *model = json_is_string(choice) ? choice : json_object_get(choice, "model");
+            if (json_is_string(model))
+                (void)json_object_set(tasks, task, model);
+        }
+    } else if (error.status != RZ_E_NOT_FOUND && error.status != RZ_OK) {
+        log_event("error", "routing_unreadable", "{s:s}", "detail", error.text);
+    }
+    json_decref(json);
+    free(text);
+    free(path);
+    return tasks;
+}
+
+/* ---- loading and unloading ------------------------------------------------------------------ */
+
+/* A pretrained encoder has no heads: it is listed, but it answers nothing and is no failure. */
+static bool has_no_heads(const char *folder)
+{
+    char *path = rz_path_join(folder, "config.json"), *text = NULL;
+    size_t n = 0;
+    bool none = false;
+    if (path != NULL && rz_file_read(path, 1 << 22, &text, &n, NULL) == RZ_OK) {
+        json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
+        const json_t *heads = json_object_get(json, "heads");
+        none = json_is_array(heads) && json_array_size(heads) == 0;
+        json_decref(json);
+    }
+    free(text);
+    free(path);
+    return none;
+}
+
+static void set_state(registry *g, const char *id, model_state state, const char *reason)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    slot *s = find(g, id);
+    s->state = state;
+    (void)snprintf(s->reason, sizeof s->reason, "%s", reason);
+    (void)pthread_mutex_unlock(&g->lock);
+    log_event(state == MODEL_FAILED ? "error" : "info", "model", "{s:s, s:s, s:s}", "model", id,
+              "state", state_names[state], "reason", reason);
+}
+
+/* Puts `fresh` (or nothing) in the place of the slot's replica and drains that. */
+static void swap(registry *g, const char *id, replica *fresh, model_state state, const char *reason)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    slot *s = find(g, id);
+    replica *old = s->replica;
+    s->replica = fresh;
+    g->loads++;
+    s->loaded_us = fresh != NULL ? time_now_us() : s->loaded_us;
+    s->state = fresh != NULL ? MODEL_READY : old != NULL ? MODEL_DRAINING : state;
+    s->reason[0] = '\0';
+    (void)pthread_mutex_unlock(&g->lock);
+    if (old != NULL) {
+        replica_retire(old);
+        replica_drop(old);
+    }
+    set_state(g, id, state, reason);
+}
+
+/* A failure leaves what answers in place: the state stays READY and the reason says so. */
+static rz_status load(registry *g, const char *id, rz_error *error)
+{
+    char *folder = rz_path_join(g->config->models, id);
+    replica *fresh = NULL;
+    rz_status status = RZ_OK;
+    (void)pthread_mutex_lock(&g->lock);
+    slot *s = find(g, id);
+    bool serving = s->replica != NULL;
+    if (!serving)
+        s->state = MODEL_LOADING;
+    (void)pthread_mutex_unlock(&g->lock);
+    if (folder == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for model %s", id);
+    else if (has_no_heads(folder))
+        status = rz_fail(error, RZ_E_INVALID,
+                         "a pretrained encoder without task heads; `rezept-train finetune` makes "
+                         "a model that answers");
+    else
+        status = replica_new(g->config, id, folder, &fresh, error);
+    if (status == RZ_OK) {
+        swap(g, id, fresh, MODEL_READY, "");
+    } else if (serving) {
+        char reason[400];
+        (void)snprintf(reason, sizeof reason, "loading it again failed, the old one serves: %.300s",
+                       error->text);
+        set_state(g, id, MODEL_READY, reason);
+    } else {
+        set_state(g, id, folder != NULL && has_no_heads(folder) ? MODEL_UNLOADED : MODEL_FAILED,
+                  error->text);
+    }
+    free(folder);
+    return status;
+}
+
+static rz_status unload(registry *g, const char *id)
+{
+    swap(g, id, NULL, MODEL_UNLOADED, "");
+    return RZ_OK;
+}
+
+static void read_routing_again(registry *g)
+{
+    json_t *routing = read_routing(g->config);
+    (void)pthread_mutex_lock(&g->lock);
+    json_t *old = g->routing;
+    g->routing = routing;
+    (void)pthread_mutex_unlock(&g->lock);
+    json_decref(old);
+}
+
+static void load_all(registry *g)
+{
+    char ids[MODELS_MAX][MODEL_ID_TEXT];
+    (void)pthread_mutex_lock(&g->lock);
+    scan(g);
+    size_t n = g->n;
+    for (size_t i = 0; i < n; i++) {
+        memcpy(ids[i], g->slots[i].id, MODEL_ID_TEXT);
+        g->slots[i].state = MODEL_LOADING;
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    read_routing_again(g);
+    for (size_t i = 0; i < n; i++) {
+        rz_error error = {0};
+        (void)pthread_mutex_lock(&g->lock);
+        bool stop = g->stop;
+        (void)pthread_mutex_unlock(&g->lock);
+        if (!stop && load(g, ids[i], &error) != RZ_OK)
+            continue; /* the slot says why; the others are served */
+    }
+    (void)pthread_mutex_lock(&g->lock);
+    g->settled = true;
+    (void)pthread_mutex_unlock(&g->lock);
+}
+
+static void *loader_main(void *argument)
+{
+    registry *g = argument;
+    load_all(g);
+    (void)pthread_mutex_lock(&g->lock);
+    for (;;) {
+        while (g->first == NULL && !g->stop)
+            (void)pthread_cond_wait(&g->wake, &g->lock);
+        if (g->first == NULL)
+            break;
+        model_change *change = g->first;
+        g->first = change->next;
+        if (g->first == NULL)
+            g->last = NULL;
+        g->n_changes--;
+        (void)pthread_mutex_unlock(&g->lock);
+        read_routing_again(g);
+        change->status = change->load ? load(g, change->id, &change->error) : unload(g, change->id);
+        job_finish(&change->job);
+        job_drop(&change->job);
+        (void)pthread_mutex_lock(&g->lock);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return NULL;
+}
+
+rz_status registry_change(registry *g, model_change *change, rz_error *error)
+{
+    rz_status status = RZ_OK;
+    (void)pthread_mutex_lock(&g->lock);
+    if (find(g, change->id) == NULL &&
+        (!change->load || !is_model_folder(g->config, change->id) || insert(g, change->id) == NULL))
+        status = rz_fail(error, RZ_E_NOT_FOUND, "there is no model folder of this name");
+    else if (g->stop || g->n_changes >= MODELS_MAX)
+        status =
+            rz_fail(error, RZ_E_QUEUE_FULL, "%zu changes of models wait; come again", g->n_changes);
+    if (status == RZ_OK) {
+        (void)job_keep(&change->job);
+        change->next = NULL;
+        if (g->last != NULL)
+            g->last->next = change;
+        else
+            g->first = change;
+        g->last = change;
+        g->n_changes++;
+        (void)pthread_cond_signal(&g->wake);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return status;
+}
+
+rz_status registry_new(const config *c, registry **out, rz_error *error)
+{
+    registry *g = calloc(1, sizeof *g);
+    if (g == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the models");
+    g->config = c;
+    g->routing = json_object();
+    (void)pthread_mutex_init(&g->lock, NULL);
+    (void)pthread_cond_init(&g->wake, NULL);
+    if (pthread_create(&g->loader, NULL, loader_main, g) != 0) {
+        json_decref(g->routing);
+        free(g);
+        return rz_fail(error, RZ_E_BUSY, "the thread that loads models could not be started");
+    }
+    *out = g;
+    return RZ_OK;
+}
+
+void registry_free(registry *g)
+{
+    if (g == NULL)
+        return;
+    (void)pthread_mutex_lock(&g->lock);
+    g->stop = true;
+    (void)pthread_cond_signal(&g->wake);
+    (void)pthread_mutex_unlock(&g->lock);
+    (void)pthread_join(g->loader, NULL);
+    for (size_t i = 0; i < g->n; i++) {
+        if (g->slots[i].replica != NULL) {
+            replica_retire(g->slots[i].replica);
+            replica_drop(g->slots[i].replica);
+        }
+    }
+    json_decref(g->routing);
+    (void)pthread_cond_destroy(&g->wake);
+    (void)pthread_mutex_destroy(&g->lock);
+    free(g);
+}
+
+/* ---- questions ------------------------------------------------------------------------------ */
+
+bool registry_settled(registry *g)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    bool settled = g->settled;
+    (void)pthread_mutex_unlock(&g->lock);
+    return settled;
+}
+
+size_t registry_ready(registry *g)
+{
+    size_t ready = 0;
+    (void)pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n; i++)
+        ready += g->slots[i].replica != NULL ? 1 : 0;
+    (void)pthread_mutex_unlock(&g->lock);
+    return ready;
+}
+
+uint64_t registry_loads(registry *g)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    uint64_t loads = g->loads;
+    (void)pthread_mutex_unlock(&g->lock);
+    return loads;
+}
+
+rz_status registry_model(registry *g, const char *id, replica **out, rz_error *error)
+{
+    rz_status status = RZ_OK;
+    (void)pthread_mutex_lock(&g->lock);
+    slot *s = find(g, id);
+    if (s == NULL)
+        status = rz_fail(error, RZ_E_NOT_FOUND, "there is no model of this name");
+    else if (s->replica != NULL)
+        *out = replica_keep(s->replica);
+    else if (s->state == MODEL_LOADING || s->state == MODEL_DRAINING)
+        status = rz_fail(error, RZ_E_BUSY, "model %s is %s", s->id, state_names[s->state]);
+    else
+        status = rz_fail(error, RZ_E_INVALID, "model %s is %s%s%s", s->id, state_names[s->state],
+                         s->reason[0] != '\0' ? ": " : "", s->reason);
+    (void)pthread_mutex_unlock(&g->lock);
+    return status;
+}
+
+static bool has_task(const replica *r, const char *task, size_t *head)
+{
+    const rz_head *heads;
+    size_t n = rz_predictor_heads(replica_predictor(r), &heads);
+    for (size_t i = 0; i < n; i++) {
+        if (strcmp(heads[i].task.name, task) == 0) {
+            *head = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The model that the study chose if it answers, else the first one by id that has the task. */
+static slot *route(registry *g, const char *task, size_t *head)
+{
+    const char *chosen = json_string_value(json_object_get(g->routing, task));
+    slot *s = chosen != NULL ? find(g, chosen) : NULL;
+    if (s != NULL && s->replica != NULL && has_task(s->replica, task, head))
+        return s;
+    for (size_t i = 0; i < g->n; i++)
+        if (g->slots[i].replica != NULL && has_task(g->slots[i].replica, task, head))
+            return &g->slots[i];
+    return NULL;
+}
+
+rz_status registry_task(registry *g, const char *task, replica **out, size_t *head, rz_error *error)
+{
+    rz_status status = RZ_OK;
+    (void)pthread_mutex_lock(&g->lock);
+    slot *s = route(g, task, head);
+    if (s != NULL)
+        *out = replica_keep(s->replica);
+    else if (!g->settled)
+        status = rz_fail(error, RZ_E_BUSY, "the models are loading");
+    else
+        status = rz_fail(error, RZ_E_NOT_FOUND, "no model that is ready has this task");
+    (void)pthread_mutex_unlock(&g->lock);
+    return status;
+}
+
+size_t registry_tasks(registry *g, task_route *out, size_t cap)
+{
+    size_t n = 0, head;
+    (void)pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n; i++) {
+        const rz_head *heads = NULL;
+        size_t n_heads = g->slots[i].replica != NULL
+                             ? rz_predictor_heads(replica_predictor(g->slots[i].replica), &heads)
+                             : 0;
+        for (size_t k = 0; k < n_heads && n < cap; k++) {
+            size_t seen = 0;
+            while (seen < n && strcmp(out[seen].task, heads[k].task.name) != 0)
+                seen++;
+            if (seen < n)
+                continue;
+            (void)snprintf(out[n].task, sizeof out[n].task, "%s", heads[k].task.name);
+            (void)snprintf(out[n].model, sizeof out[n].model, "%s",
+                           route(g, heads[k].task.name, &head)->id);
+            n++;
+        }
+    }
+    const char *task;
+    json_t *model;
+    json_object_foreach(g->routing, task, model)
+    {
+        size_t seen = 0;
+        while (seen < n && strcmp(out[seen].task, task) != 0)
+            seen++;
+        if (seen == n && n < cap && strlen(task) < RZ_TASK_NAME) {
+            (void)snprintf(out[n].task, sizeof out[n].task, "%s", task);
+            out[n++].model[0] = '\0';
+        }
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return n;
+}
+
+static json_t *slot_json(const slot *s)
+{
+    char loaded[TIME_TEXT];
+    json_t *tasks = json_array(), *calibrations = json_object();
+    json_t *json = json_pack("{s:s, s:s, s:s?}", "id", s->id, "state", state_names[s->state],
+                             "reason", s->reason[0] != '\0' ? s->reason : NULL);
+    if (s->replica != NULL) {
+        const rz_predictor *p = replica_predictor(s->replica);
+        const rz_model *model = rz_predictor_model(p);
+        const rz_head *heads;
+        size_t n = rz_predictor_heads(p, &heads);
+        for (size_t i = 0; i < n; i++) {
+            (void)json_array_append_new(tasks, json_string(heads[i].task.name));
+            (void)json_object_set_new(calibrations, heads[i].task.name,
+                                      json_pack("{s:s, s:s, s:O?}", "id", heads[i].calibration.id,
+                                                "date", heads[i].calibration.date, "metrics",
+                                                heads[i].metrics));
+        }
+        (void)json_object_update_new(
+            json,
+            json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "family", model->config.family, "size",
+                      model->config.size, "sha256", rz_predictor_sha256(p), "tasks_sha256",
+                      rz_predictor_tasks_sha256(p), "parameters", (json_int_t)model->n_counted,
+                      "vocabulary_sha256", model->vocabulary->sha256, "loaded_at",
+                      time_text(s->loaded_us, loaded)));
+    }
+    (void)json_object_set_new(json, "tasks", tasks);
+    (void)json_object_set_new(json, "calibrations", calibrations);
+    return json;
+}
+
+json_t *registry_json(registry *g, const char *id)
+{
+    json_t *json = id == NULL ? json_array() : NULL;
+    (void)pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n; i++) {
+        if (id == NULL)
+            (void)json_array_append_new(json, slot_json(&g->slots[i]));
+        else if (strcmp(g->slots[i].id, id) == 0)
+            json = slot_json(&g->slots[i]);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
+    return json;
+}
+
+size_t registry_replicas(registry *g, replica **out, size_t cap)
+{
+    size_t n = 0;
+    (void)pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n && n < cap; i++)
+        if (g->slots[i].replica != NULL)
+            out[n++] = replica_keep(g->slots[i].replica);
+    (void)pthread_mutex_unlock(&g->lock);
+    return n;
+}
+
+size_t registry_queue_limit(const registry *g)
+{
+    return g->config->queue_patients_max;
+}

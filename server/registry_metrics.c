@@ -1,0 +1,99 @@
+/* What /metrics says of the models. Apart from registry.c because it is text, not behaviour. */
+#include "registry.h"
+
+#include <inttypes.h>
+
+#define ADD(...)                                                                                   \
+    do {                                                                                           \
+        if (*status == RZ_OK)                                                                      \
+            *status = rz_buffer_addf(out, __VA_ARGS__);                                            \
+    } while (0)
+
+static void histogram(rz_buffer *out, rz_status *status, const char *name, const char *model,
+                      const uint64_t *buckets, double sum)
+{
+    uint64_t below = 0;
+    for (int b = 0; b < REPLICA_TIME_BUCKETS; b++) {
+        below += buckets[b];
+        ADD("%s_bucket{model=\"%s\",le=\"%g\"} %" PRIu64 "\n", name, model, replica_bounds_s[b],
+            below);
+    }
+    below += buckets[REPLICA_TIME_BUCKETS];
+    ADD("%s_bucket{model=\"%s\",le=\"+Inf\"} %" PRIu64 "\n%s_sum{model=\"%s\"} %.6f\n"
+        "%s_count{model=\"%s\"} %" PRIu64 "\n",
+        name, model, below, name, model, sum, name, model, below);
+}
+
+static void batch_histogram(rz_buffer *out, rz_status *status, const char *model,
+                            const replica_figures *f)
+{
+    uint64_t below = 0;
+    for (int b = 0; b + 1 < REPLICA_BUCKETS; b++) {
+        below += f->batch_patients[b];
+        ADD("rezeptd_batch_patients_bucket{model=\"%s\",le=\"%d\"} %" PRIu64 "\n", model, 1 << b,
+            below);
+    }
+    ADD("rezeptd_batch_patients_bucket{model=\"%s\",le=\"+Inf\"} %" PRIu64
+        "\nrezeptd_batch_patients_sum{model=\"%s\"} %" PRIu64
+        "\nrezeptd_batch_patients_count{model=\"%s\"} %" PRIu64 "\n",
+        model, f->batches, model, f->patients, model, f->batches);
+}
+
+/* One block a metric, as the format wants it: `which` chooses it. */
+static void add_metric(int which, replica *r, rz_buffer *out, rz_status *status)
+{
+    replica_figures f;
+    const char *id = replica_id(r);
+    replica_figures_of(r, &f);
+    switch (which) {
+    case 0:
+        ADD("rezeptd_model_info{model=\"%s\",sha256=\"%s\"} 1\n", id,
+            rz_predictor_sha256(replica_predictor(r)));
+        break;
+    case 1:
+        ADD("rezeptd_queue_depth{model=\"%s\"} %zu\n", id, f.queue_depth);
+        break;
+    case 2:
+        ADD("rezeptd_predict_total{model=\"%s\",outcome=\"ok\"} %" PRIu64
+            "\nrezeptd_predict_total{model=\"%s\",outcome=\"failed\"} %" PRIu64 "\n",
+            id, f.patients, id, f.parts_failed);
+        break;
+    case 3:
+        batch_histogram(out, status, id, &f);
+        break;
+    case 4:
+        histogram(out, status, "rezeptd_predict_queue_duration_seconds", id, f.queue_buckets,
+                  f.queue_s);
+        break;
+    default:
+        histogram(out, status, "rezeptd_predict_infer_duration_seconds", id, f.infer_buckets,
+                  f.infer_s);
+        break;
+    }
+}
+
+void registry_metrics(registry *g, rz_buffer *out, rz_status *status)
+{
+    static const char *const heads[] = {
+        "# HELP rezeptd_model_info The models that answer.\n# TYPE rezeptd_model_info gauge\n",
+        "# HELP rezeptd_queue_depth Patients that wait.\n# TYPE rezeptd_queue_depth gauge\n",
+        "# HELP rezeptd_predict_total Patients answered.\n# TYPE rezeptd_predict_total counter\n",
+        "# HELP rezeptd_batch_patients Patients of a packed batch.\n"
+        "# TYPE rezeptd_batch_patients histogram\n",
+        "# HELP rezeptd_predict_queue_duration_seconds Time before the model.\n"
+        "# TYPE rezeptd_predict_queue_duration_seconds histogram\n",
+        "# HELP rezeptd_predict_infer_duration_seconds Time of a packed batch.\n"
+        "# TYPE rezeptd_predict_infer_duration_seconds histogram\n"};
+    replica *ready[MODELS_MAX];
+    size_t n = registry_replicas(g, ready, MODELS_MAX);
+    for (int which = 0; which < 6; which++) {
+        ADD("%s", heads[which]);
+        for (size_t i = 0; i < n; i++)
+            add_metric(which, ready[i], out, status);
+    }
+    for (size_t i = 0; i < n; i++)
+        replica_drop(ready[i]);
+    ADD("# HELP rezeptd_queue_limit Patients that may wait for a model.\n"
+        "# TYPE rezeptd_queue_limit gauge\nrezeptd_queue_limit %zu\n",
+        registry_queue_limit(g));
+}

@@ -1,0 +1,38 @@
+/* The daemon as a whole: what every handler can reach. Made and taken apart by main.c. */
+#ifndef REZEPTD_SERVER_H
+#define REZEPTD_SERVER_H
+
+#include "config.h"
+
+#include <stdatomic.h>
+
+struct audit;
+struct auth;
+struct cache;
+struct http;
+struct metrics;
+struct readers;
+struct registry;
+struct scorer;
+struct writer;
+
+typedef struct server {
+    config config;
+    struct metrics *metrics;
+    struct audit *audit;
+    struct auth *auth;
+    struct readers *readers;
+    struct writer *writer;
+    struct registry *registry;
+    struct cache *cache;
+    struct scorer *scorer;
+    struct http *http;
+    atomic_bool draining;
+    int64_t started_us;
+} server;
+
+#define SERVER_DISCLAIMER                                                                          \
+    "Decision support for research use, not a diagnosis. A probability describes patients scored " \
+    "alike, not this person."
+
+#endif
