@@ -229,7 +229,7 @@ static void loop(fault kind, bool import, bool for_ever)
     }
     if (tried < 3)
         fail_msg("only %ld failures were tried", tried);
-    print_message("%s, %s, %s: %ld of about %ld failures\n",
+    print_message("# %s, %s, %s: %ld of about %ld failures\n",
                   kind == FAULT_MEMORY ? "memory" : "disk", import ? "import" : "post",
                   for_ever ? "for ever" : "once", tried, n);
 }
