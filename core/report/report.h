@@ -1,5 +1,5 @@
-/* What is written about a model for people and for other programs: its card, and the report of an
- * evaluation as JSON and as a page that prints. Everything is self-contained text.
+/* What is written about a model for people and for other programs: sections of its card, and the
+ * report of an evaluation as JSON and as a page that prints. Everything is self-contained text.
  *
  * Errors of all  RZ_E_NO_MEMORY, RZ_E_TOO_LARGE. */
 #ifndef RZ_REPORT_REPORT_H
@@ -14,18 +14,11 @@
 
 /* ---- the model card ------------------------------------------------------------------------ */
 
-typedef struct rz_card {
-    const char *name; /* of the model's folder */
-    const rz_model *model;
-    const rz_checkpoint_origin *origin;
-    const rz_head *heads; /* [n_heads]; 0 for a pretrained encoder without tasks */
-    size_t n_heads;
-    const char *record; /* one sentence on the claims it learnt from; NULL = not said */
-    const char *date;   /* YYYY-MM-DD */
-} rz_card;
-
-/* card.md: intended use, data, outcome definitions, figures of the tuning split, limits. */
-RZ_MUST_CHECK rz_status rz_report_card(const rz_card *card, rz_buffer *out, rz_error *error);
+/* Sections of card.md, appended to `out`; the programs that train write the others between them.
+ * Errors  those of the buffer. */
+RZ_MUST_CHECK rz_status rz_card_use(rz_buffer *out); /* intended use */
+RZ_MUST_CHECK rz_status rz_card_outcomes(const rz_head *heads, size_t n_heads, rz_buffer *out);
+RZ_MUST_CHECK rz_status rz_card_limits(rz_buffer *out);
 
 /* ---- the report of an evaluation ----------------------------------------------------------- */
 

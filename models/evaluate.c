@@ -1,0 +1,257 @@
+/* Cohorts, predictions and figures, task by task. The risks are those that the daemon would have
+ * given on the index day: the same predictor, and only what was known then. */
+#include "evaluate.h"
+
+#include "base/portable_math.h"
+#include "base/size.h"
+#include "train/split.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { PATIENTS_PER_CALL = 128 };
+enum { TIMELINES_BYTES_MAX = 512 << 20 };
+
+/* A simulated risk of 0 or 1 comes from a finite number of continuations and has no logit. */
+static const double NEAREST = 1e-4;
+
+static bool chosen(const evaluate_options *o, const rz_cohort_member *m)
+{
+    if (o->n_folds > 0) {
+        rz_split_rule rule = {.n_folds = o->n_folds, .fold = o->fold};
+        return rz_split_by(rule, m->hash) == RZ_SPLIT_HELD_OUT;
+    }
+    return o->all || m->split == o->split;
+}
+
+static rz_status choose_members(const evaluate_options *o, rz_report_task *t, rz_error *error)
+{
+    size_t room = t->cohort.n > 0 ? t->cohort.n : 1;
+    t->member = calloc(room, sizeof *t->member);
+    t->probability = calloc(room, sizeof *t->probability);
+    t->age_sex = calloc(room, sizeof *t->age_sex);
+    t->truth = calloc(room, sizeof *t->truth);
+    t->label = calloc(room, sizeof *t->label);
+    if (t->member == NULL || t->probability == NULL || t->age_sex == NULL || t->truth == NULL ||
+        t->label == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu patients", room);
+    for (size_t i = 0; i < t->cohort.n; i++) {
+        const rz_cohort_member *m = &t->cohort.members[i];
+        if (!chosen(o, m))
+            continue;
+        t->member[t->n] = m;
+        t->label[t->n++] = m->label ? 1 : 0;
+    }
+    return RZ_OK;
+}
+
+/* ---- predictions ---- */
+
+static rz_status load(rz_store *store, const rz_report_task *t, size_t first, size_t n,
+                      rz_arena *arena, const rz_timeline **timelines, int32_t *as_of,
+                      rz_error *error)
+{
+    rz_arena_reset(arena);
+    for (size_t i = 0; i < n; i++) {
+        const rz_cohort_member *m = t->member[first + i];
+        rz_timeline *timeline = NULL;
+        rz_status status = rz_store_timeline(store, m->patient, m->index_day, RZ_RECORDED_NOW,
+                                             arena, &timeline, error);
+        if (status != RZ_OK)
+            return status;
+        timelines[i] = timeline;
+        as_of[i] = m->index_day;
+    }
+    return RZ_OK;
+}
+
+static rz_status predict(rz_store *store, rz_predictor *predictor, size_t head, rz_report_task *t,
+                         rz_risk *risks, rz_arena *arena, const rz_progress *progress,
+                         rz_error *error)
+{
+    const rz_timeline *timelines[PATIENTS_PER_CALL];
+    int32_t as_of[PATIENTS_PER_CALL];
+    rz_predict_options options = rz_predict_options_defaults();
+    options.heads = (uint64_t)1 << head;
+    for (size_t first = 0; first < t->n; first += PATIENTS_PER_CALL) {
+        size_t n = t->n - first < PATIENTS_PER_CALL ? t->n - first : PATIENTS_PER_CALL;
+        rz_status status = load(store, t, first, n, arena, timelines, as_of, error);
+        if (status == RZ_OK)
+            status = rz_predictor_risks(predictor, timelines, as_of, n, &options, risks, error);
+        if (status != RZ_OK)
+            return status;
+        for (size_t i = 0; i < n; i++) {
+            if (isnan(risks[i].probability))
+                return rz_fail(error, RZ_E_INTERNAL,
+                               "task %s: a patient of the cohort has no risk (%s)", t->task.name,
+                               rz_reason_text(risks[i].eligibility.reason));
+            t->probability[first + i] = risks[i].probability;
+            t->age_sex[first + i] = risks[i].age_sex_average;
+        }
+        rz_progress_report report = {.phase = t->task.name,
+                                     .done = first + n,
+                                     .total = t->n,
+                                     .unit = "patients",
+                                     .rate_per_s = NAN,
+                                     .loss = NAN,
+                                     .seconds_left = NAN};
+        if (!rz_progress_tell(progress, &report))
+            return rz_fail(error, RZ_E_CANCELED, "interrupted while evaluating %s", t->task.name);
+    }
+    return RZ_OK;
+}
+
+/* ---- against the truth ---- */
+
+/* Least squares of logit(true) on logit(predicted); NaN when the scores are all the same. */
+static void fit_line(const double *predicted, const double *truth, size_t n, rz_report_truth *out)
+{
+    double mean_x = 0.0, mean_y = 0.0, xx = 0.0, xy = 0.0;
+    out->slope = out->intercept = NAN;
+    for (int pass = 0; pass < 2 && n > 0; pass++) {
+        for (size_t i = 0; i < n; i++) {
+            double x = rz_logit(fmin(fmax(predicted[i], NEAREST), 1.0 - NEAREST));
+            double y = rz_logit(fmin(fmax(truth[i], NEAREST), 1.0 - NEAREST));
+            if (pass == 0) {
+                mean_x += x / (double)n;
+                mean_y += y / (double)n;
+            } else {
+                xx += (x - mean_x) * (x - mean_x);
+                xy += (x - mean_x) * (y - mean_y);
+            }
+        }
+    }
+    if (xx > 1e-12) {
+        out->slope = xy / xx;
+        out->intercept = mean_y - out->slope * mean_x;
+    }
+}
+
+/* The figures over the matched patients, whose rows are packed to the front of the arrays given. */
+static rz_status truth_figures(const double *truth, const double *predicted, const uint8_t *label,
+                               const evaluate_options *o, rz_report_truth *out, rz_error *error)
+{
+    size_t n = out->matched;
+    double sum_true = 0.0, sum_predicted = 0.0;
+    rz_metrics m;
+    for (size_t i = 0; i < n; i++) {
+        sum_true += truth[i];
+        sum_predicted += predicted[i];
+    }
+    out->mean_true = n > 0 ? sum_true / (double)n : NAN;
+    out->mean_predicted = n > 0 ? sum_predicted / (double)n : NAN;
+    out->ratio = sum_true > 0.0 ? sum_predicted / sum_true : NAN;
+    fit_line(predicted, truth, n, out);
+    rz_status status = rz_metrics_compute(truth, label, n, o->bootstraps, o->seed, &m, error);
+    if (status != RZ_OK)
+        return status;
+    out->auroc = m.auroc;
+    out->average_precision = m.average_precision;
+    return rz_metrics_compare(truth, predicted, label, n, o->bootstraps, o->seed, &out->auroc_lost,
+                              &out->precision_lost, error);
+}
+
+static rz_status against_truth(const evaluate_options *o, size_t head, rz_report_task *t,
+                               rz_error *error)
+{
+    rz_report_truth figures = {.given = true};
+    double *truth = malloc((t->n + 1) * sizeof *truth);
+    double *predicted = malloc((t->n + 1) * sizeof *predicted);
+    uint8_t *label = malloc(t->n + 1);
+    rz_status status = RZ_OK;
+    if (truth == NULL || predicted == NULL || label == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu true risks", t->n);
+    for (size_t i = 0; status == RZ_OK && i < t->n; i++) {
+        bool other_day;
+        t->truth[i] = NAN;
+        if (!truth_table_find(o->truth, head, t->member[i]->patient, t->member[i]->index_day,
+                              &t->truth[i], &other_day)) {
+            figures.other_day += other_day ? 1 : 0;
+            figures.missing += other_day ? 0 : 1;
+            continue;
+        }
+        truth[figures.matched] = t->truth[i];
+        predicted[figures.matched] = t->probability[i];
+        label[figures.matched++] = t->label[i];
+    }
+    if (status == RZ_OK)
+        status = truth_figures(truth, predicted, label, o, &figures, error);
+    if (status == RZ_OK)
+        t->against_truth = figures;
+    free(truth);
+    free(predicted);
+    free(label);
+    return status;
+}
+
+/* ---- all of it ---- */
+
+static rz_status figures(const evaluate_options *o, size_t head, rz_report_task *t, rz_error *error)
+{
+    rz_status status = rz_metrics_compute(t->probability, t->label, t->n, o->bootstraps, o->seed,
+                                          &t->model, error);
+    if (status == RZ_OK)
+        status = rz_metrics_compute(t->age_sex, t->label, t->n, o->bootstraps, o->seed,
+                                    &t->baseline, error);
+    if (status == RZ_OK)
+        status = rz_metrics_compare(t->probability, t->age_sex, t->label, t->n, o->bootstraps,
+                                    o->seed, &t->auroc_gain, &t->precision_gain, error);
+    if (status == RZ_OK && o->truth != NULL)
+        status = against_truth(o, head, t, error);
+    return status;
+}
+
+static rz_status build_cohorts(rz_store *store, const rz_head *heads, const size_t *head,
+                               const rz_progress *progress, rz_report *report, rz_error *error)
+{
+    rz_task *tasks = calloc(report->n_tasks, sizeof *tasks);
+    rz_cohort *cohorts = calloc(report->n_tasks, sizeof *cohorts);
+    rz_status status = RZ_OK;
+    if (tasks == NULL || cohorts == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", report->n_tasks);
+    for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++)
+        report->tasks[i].task = tasks[i] = heads[head[i]].task;
+    if (status == RZ_OK)
+        status = rz_cohort_build(store, tasks, report->n_tasks, RZ_COHORT_SEED, progress, cohorts,
+                                 error);
+    for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++)
+        report->tasks[i].cohort = cohorts[i];
+    free(tasks);
+    free(cohorts);
+    return status;
+}
+
+rz_status evaluate(rz_store *store, rz_predictor *predictor, const evaluate_options *options,
+                   const rz_progress *progress, rz_report *report, rz_error *error)
+{
+    const rz_head *heads = NULL;
+    size_t n_heads = rz_predictor_heads(predictor, &heads), head[RZ_HEADS_MAX];
+    rz_arena arena;
+    rz_arena_init(&arena, TIMELINES_BYTES_MAX);
+    report->n_tasks = 0;
+    for (size_t i = 0; i < n_heads; i++)
+        if ((options->heads >> i & 1) != 0)
+            head[report->n_tasks++] = i;
+    rz_risk *risks = calloc(PATIENTS_PER_CALL, sizeof *risks);
+    report->tasks = calloc(report->n_tasks + 1, sizeof *report->tasks);
+    rz_status status = RZ_OK;
+    if (risks == NULL || report->tasks == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu tasks", report->n_tasks);
+    if (report->tasks == NULL)
+        report->n_tasks = 0;
+    if (status == RZ_OK)
+        status = build_cohorts(store, heads, head, progress, report, error);
+    for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++) {
+        rz_report_task *t = &report->tasks[i];
+        status = choose_members(options, t, error);
+        if (status == RZ_OK)
+            status = predict(store, predictor, head[i], t, risks, &arena, progress, error);
+        if (status == RZ_OK)
+            status = figures(options, head[i], t, error);
+    }
+    if (status != RZ_OK)
+        rz_report_done(report);
+    free(risks);
+    rz_arena_done(&arena);
+    return status;
+}
