@@ -11,6 +11,46 @@
 
 enum { ROUNDS = 120 };
 
+/* The linker sends the library's allocations through these: after `allocations_left` of them each
+ * one fails; a negative number lets all succeed. */
+static long allocations_left = -1;
+
+void *__real_malloc(size_t n);
+void *__real_calloc(size_t n, size_t size);
+void *__real_realloc(void *old, size_t n);
+char *__real_strdup(const char *text);
+void *__wrap_malloc(size_t n);
+void *__wrap_calloc(size_t n, size_t size);
+void *__wrap_realloc(void *old, size_t n);
+char *__wrap_strdup(const char *text);
+
+static bool fails(void)
+{
+    if (allocations_left > 0)
+        allocations_left--;
+    return allocations_left == 0;
+}
+
+void *__wrap_malloc(size_t n)
+{
+    return fails() ? NULL : __real_malloc(n);
+}
+
+void *__wrap_calloc(size_t n, size_t size)
+{
+    return fails() ? NULL : __real_calloc(n, size);
+}
+
+void *__wrap_realloc(void *old, size_t n)
+{
+    return fails() ? NULL : __real_realloc(old, n);
+}
+
+char *__wrap_strdup(const char *text)
+{
+    return fails() ? NULL : __real_strdup(text);
+}
+
 typedef struct sample {
     char name[128];
     char *bytes;
@@ -85,7 +125,7 @@ static void check_claim(const rz_claim *claim)
     }
 }
 
-static void run(const char *format, const char *folder)
+static rz_status run(const char *format, const char *folder)
 {
     rz_error error = {0};
     rz_import_options options = rz_import_options_defaults();
@@ -101,6 +141,38 @@ static void run(const char *format, const char *folder)
     if (status != RZ_OK)
         assert_true(strlen(error.text) > 0 && status != RZ_E_INTERNAL);
     rz_import_close(import);
+    return status;
+}
+
+/* Memory runs out at the first allocation, at the second, … until an import needs no more. */
+static void starve(const char *format)
+{
+    char folder[512];
+    const char *root = getenv("REZEPT_SOURCE_ROOT");
+    assert_non_null(root);
+    (void)snprintf(folder, sizeof folder, "%s/tests/data/import/%s", root, format);
+    for (long n = 1;; n++) {
+        allocations_left = n;
+        rz_status status = run(format, folder);
+        bool exhausted = allocations_left == 0;
+        allocations_left = -1;
+        if (!exhausted) {
+            assert_int_equal(status, RZ_OK);
+            assert_true(n > 5);
+            break;
+        }
+        if (status != RZ_E_NO_MEMORY)
+            fail_msg("allocation %ld fails: %s", n, rz_status_name(status));
+    }
+}
+
+static void out_of_memory(void **state)
+{
+    (void)state;
+    starve("native");
+    starve("omop");
+    starve("synpuf");
+    starve("meds");
 }
 
 static void torture(const char *format, bool packed_too)
@@ -132,7 +204,7 @@ static void torture(const char *format, bool packed_too)
             }
             free(bytes);
         }
-        run(format, made);
+        (void)!run(format, made);
     }
     for (size_t i = 0; i < n; i++) {
         (void)snprintf(path, sizeof path, "%s/%s", made, samples[i].name);
@@ -178,6 +250,7 @@ static int set_up(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(native), cmocka_unit_test(omop),
-                                       cmocka_unit_test(synpuf), cmocka_unit_test(meds)};
+                                       cmocka_unit_test(synpuf), cmocka_unit_test(meds),
+                                       cmocka_unit_test(out_of_memory)};
     return cmocka_run_group_tests(tests, set_up, NULL);
 }

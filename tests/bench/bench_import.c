@@ -1,0 +1,159 @@
+/* Speed of the native format: claims to NDJSON, NDJSON to claims, and NDJSON into a store.
+ *
+ *   bench-import [PATIENTS]   default 2,000 patients of 36 claims with 9 events each, sorted by
+ *                             patient
+ *
+ * The files are made in the working folder and removed. */
+#include "base/hash.h"
+#include "base/rng.h"
+#include "claims/claim_json.h"
+#include "import/import.h"
+#include "store/store.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { CLAIMS_EACH = 36, EVENTS_EACH = 8, CODES = 500 };
+
+static const char file_path[] = "bench-import.ndjson", db_path[] = "bench-import.db";
+
+static double seconds(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+static void must(rz_status status, const rz_error *error)
+{
+    if (status == RZ_OK)
+        return;
+    (void)fprintf(stderr, "bench-import: %s\n", error->text);
+    exit(rz_status_exit_code(status));
+}
+
+static void remove_files(void)
+{
+    static const char *const suffixes[] = {"", "-wal", "-shm", ".lock"};
+    (void)unlink(file_path);
+    for (int i = 0; i < 4; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, "%s%s", db_path, suffixes[i]);
+        (void)unlink(path);
+    }
+}
+
+static void write_claim(int patient, int i, rz_rng *rng, rz_buffer *out)
+{
+    rz_error error = {0};
+    char patient_id[32], claim_id[48], codes[EVENTS_EACH][16];
+    rz_event events[EVENTS_EACH];
+    int32_t day = 15000 + 30 * i;
+    (void)snprintf(patient_id, sizeof patient_id, "patient-%07d", patient);
+    (void)snprintf(claim_id, sizeof claim_id, "%s-%03d", patient_id, i);
+    for (int j = 0; j < EVENTS_EACH; j++) {
+        rz_kind kind = j < 4 ? RZ_KIND_DIAGNOSIS : j < 7 ? RZ_KIND_MEDICATION : RZ_KIND_LAB;
+        unsigned code = rz_rng_below(rng, CODES);
+        (void)snprintf(codes[j], sizeof codes[j],
+                       kind == RZ_KIND_DIAGNOSIS    ? "C%03u"
+                       : kind == RZ_KIND_MEDICATION ? "2171%03uF1029"
+                                                    : "%u-4",
+                       code);
+        events[j] = (rz_event){.day = day + j,
+                               .kind = kind,
+                               .system = kind == RZ_KIND_DIAGNOSIS    ? RZ_SYSTEM_ICD10
+                                         : kind == RZ_KIND_MEDICATION ? RZ_SYSTEM_YJ
+                                                                      : RZ_SYSTEM_LOINC,
+                               .code = codes[j],
+                               .value = kind == RZ_KIND_DIAGNOSIS ? (double)NAN : 0.1 * code};
+    }
+    rz_claim claim = {.claim_id = claim_id,
+                      .facility = "H001",
+                      .patient_id = patient_id,
+                      .sex = RZ_SEX_FEMALE,
+                      .birth_day = -5000,
+                      .setting = RZ_SETTING_OUTPATIENT,
+                      .start_day = day,
+                      .end_day = day + 30,
+                      .known_day = day + 40,
+                      .events = events,
+                      .n_events = EVENTS_EACH};
+    must(rz_claim_to_json(&claim, out, &error), &error);
+    must(rz_buffer_add(out, "\n", 1), &error);
+}
+
+static double write_file(int patients)
+{
+    rz_buffer line;
+    rz_rng rng;
+    FILE *file = fopen(file_path, "wb");
+    if (file == NULL)
+        exit(1);
+    rz_rng_init(&rng, 1, 0);
+    rz_buffer_init(&line, 1 << 20);
+    double started = seconds();
+    for (int patient = 0; patient < patients; patient++) {
+        rz_buffer_clear(&line);
+        for (int i = 0; i < CLAIMS_EACH; i++)
+            write_claim(patient, i, &rng, &line);
+        if (fwrite(line.data, 1, line.length, file) != line.length)
+            exit(1);
+    }
+    if (fclose(file) != 0)
+        exit(1);
+    rz_buffer_done(&line);
+    return seconds() - started;
+}
+
+/* Reads the whole file, into the store when there is one; returns the number of events. */
+static uint64_t read_file(rz_store *store)
+{
+    rz_error error = {0};
+    rz_import_options options = rz_import_options_defaults();
+    rz_import *import = NULL;
+    const char *path = file_path;
+    bool more = true;
+    must(rz_import_open("native", &path, 1, &options, &import, &error), &error);
+    if (store != NULL)
+        must(rz_store_begin_import(store, "bench", &error), &error);
+    while (more) {
+        rz_claim claim;
+        rz_put_outcome outcome;
+        must(rz_import_next(import, &claim, &more, &error), &error);
+        if (more && store != NULL)
+            must(rz_store_put(store, &claim, &outcome, &error), &error);
+    }
+    if (store != NULL)
+        must(rz_store_commit(store, &error), &error);
+    uint64_t events = rz_import_summary_of(import)->events;
+    rz_import_close(import);
+    return events;
+}
+
+int main(int argc, char **argv)
+{
+    rz_error error = {0};
+    int patients = argc > 1 ? atoi(argv[1]) : 2000;
+    rz_store_options options = rz_store_options_defaults();
+    rz_store *store = NULL;
+    options.write = true;
+    must(rz_hash_setup(&error), &error);
+    remove_files();
+    double write_s = write_file(patients);
+    double started = seconds();
+    uint64_t events = read_file(NULL);
+    double read_s = seconds() - started;
+    must(rz_store_open(db_path, &options, &store, &error), &error);
+    started = seconds();
+    (void)read_file(store);
+    double import_s = seconds() - started;
+    rz_store_close(store);
+    remove_files();
+    (void)printf("write   %10.0f events/s\nread    %10.0f events/s\nimport  %10.0f events/s\n",
+                 (double)events / write_s, (double)events / read_s, (double)events / import_s);
+    return 0;
+}
