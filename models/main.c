@@ -10,6 +10,7 @@ static const struct {
     command_fn *run;
     const char *help;
 } commands[] = {
+    {"simulate", cmd_simulate, "make claims of patients who do not exist, with true risks"},
     {"import", cmd_import, "read claims from files into a database"},
     {"pretrain", cmd_pretrain, "learn histories from a database"},
     {"finetune", cmd_finetune, "learn tasks and calibrate their risks"},

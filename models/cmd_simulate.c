@@ -1,0 +1,92 @@
+/* rezept-train simulate: claims of simulated patients, and their true risks. */
+#include "base/file.h"
+#include "base/size.h"
+#include "program.h"
+#include "simulate/simulate.h"
+
+#include <inttypes.h>
+
+static const rz_option table[] = {
+    {"patients", RZ_OPTION_INT, "8000", .min = 1, .max = RZ_SIMULATE_PATIENTS_MAX, .group = "Who",
+     .value = "N", .help = "patients to simulate"},
+    {"hospitals", RZ_OPTION_INT, "4", .min = 1, .max = RZ_SIMULATE_HOSPITALS_MAX, .group = "Who",
+     .value = "K", .help = "hospitals, each with its own habits"},
+    {"seed", RZ_OPTION_INT, "1", .min = 0, .max = 9e15, .group = "Who", .value = "S",
+     .help = "the same seed gives the same bytes"},
+    {"frailty", RZ_OPTION_REAL, "0", .min = 0, .max = 2, .group = "Who", .value = "SD",
+     .help = "deviation of a hidden log factor on all diseases"},
+    {"out", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
+     .help = "claims as NDJSON, written when all is done"},
+    {"truth", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
+     .help = "also true risks, as CSV"},
+    {"tasks", RZ_OPTION_TEXT, "models/tasks", .group = "Files", .value = "DIR",
+     .help = "task files of the truth"},
+    {"threads", RZ_OPTION_INT, "0", .min = 0, .max = 1024, .group = "Work", .value = "N",
+     .help = "threads, 0 for all cores; never changes the output"},
+};
+
+static rz_status write_files(const rz_simulate_options *o, const rz_options *options, rz_pool *pool,
+                             rz_error *error)
+{
+    rz_atomic_file claims = {0}, truth = {0};
+    const char *claims_path = rz_options_text(options, "out");
+    const char *truth_path = rz_options_text(options, "truth");
+    rz_simulate_summary summary;
+    rz_progress progress = program_progress();
+    rz_status status = rz_atomic_file_open(&claims, claims_path, error);
+    if (status == RZ_OK && truth_path != NULL)
+        status = rz_atomic_file_open(&truth, truth_path, error);
+    if (status == RZ_OK)
+        status = rz_simulate(o, pool, claims.stream, truth.stream, &progress, &summary, error);
+    /* Claims first: claims without their truth are of use, a truth without claims is not. */
+    if (status == RZ_OK)
+        status = rz_atomic_file_commit(&claims, error);
+    if (status == RZ_OK && truth_path != NULL)
+        status = rz_atomic_file_commit(&truth, error);
+    rz_atomic_file_abort(&claims);
+    rz_atomic_file_abort(&truth);
+    if (status != RZ_OK)
+        return status;
+    program_progress_end();
+    (void)printf("%" PRIu64 " patients, %" PRIu64 " claims, %" PRIu64 " events, %" PRIu64
+                 " deaths -> %s\n",
+                 summary.patients, summary.claims, summary.events, summary.deaths, claims_path);
+    if (truth_path != NULL)
+        (void)printf("%" PRIu64 " true risks -> %s\n", summary.truths, truth_path);
+    return RZ_OK;
+}
+
+rz_status cmd_simulate(int argc, char *const *argv, rz_error *error)
+{
+    static const char usage[] =
+        "usage: rezept-train simulate --out claims.ndjson [--truth truth.csv] [FLAGS]\n"
+        "Simulates claims of patients who do not exist (models/SIMULATOR.md).\n";
+    rz_options *options = NULL;
+    rz_pool *pool = NULL;
+    static rz_task tasks[RZ_TASKS_MAX];
+    bool stop = false;
+    rz_status status =
+        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+    if (status != RZ_OK || stop)
+        goto out;
+    rz_simulate_options o = rz_simulate_options_defaults();
+    o.patients = (uint64_t)rz_options_int(options, "patients");
+    o.hospitals = (unsigned)rz_options_int(options, "hospitals");
+    o.seed = (uint64_t)rz_options_int(options, "seed");
+    o.frailty_deviation = rz_options_real(options, "frailty");
+    o.tasks = tasks;
+    if (rz_options_text(options, "out") == NULL) {
+        status = rz_fail(error, RZ_E_USAGE, "--out PATH is missing: where to write the claims");
+        goto out;
+    }
+    if (rz_options_text(options, "truth") != NULL)
+        status = rz_tasks_load(rz_options_text(options, "tasks"), tasks, &o.n_tasks, error);
+    if (status == RZ_OK)
+        status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
+    if (status == RZ_OK)
+        status = write_files(&o, options, pool, error);
+out:
+    rz_pool_free(pool);
+    rz_options_free(options);
+    return status;
+}
