@@ -24,11 +24,13 @@ static const char head[] =
     "th,td{padding:4px 12px;border-bottom:1px solid #e5e7eb;text-align:right}"
     "th:first-child,td:first-child{text-align:left}thead th{border-bottom:2px solid #9ca3af}\n"
     ".hash{font-family:ui-monospace,monospace;font-size:12px;overflow-wrap:anywhere}\n"
-    ".charts{display:flex;flex-wrap:wrap;gap:12px}.charts svg{max-width:100%;height:auto;"
-    "border:1px solid #e5e7eb;border-radius:6px}\n"
+    ".charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(480px,100%),1fr));"
+    "gap:12px;margin:12px 0}.charts svg{width:100%;height:auto;border:1px solid #e5e7eb;"
+    "border-radius:6px}td,td .soft{white-space:nowrap}td.hash{white-space:normal}\n"
     "@page{size:A4;margin:14mm}@media print{body{font-size:10pt;padding:0;max-width:none}"
     "section{break-before:page}table,svg,h3{break-inside:avoid}h2,h3{break-after:avoid}"
-    ".charts svg{width:48%;height:auto}}\n"
+    ".charts{grid-template-columns:1fr 1fr;gap:6px}th,td{padding:2px 6px}"
+    "table{font-size:9pt}}\n"
     "</style>\n</head>\n<body>\n";
 
 /* The page under construction: after a failure nothing more is written. */
@@ -106,7 +108,7 @@ static void overview_row(page *p, const rz_report_task *t, bool truth)
     put_number(p, t->baseline.average_precision.value, 3);
     if (truth) {
         put(p, "</td><td>");
-        put_number(p, t->against_truth.average_precision.value, 3);
+        put_number(p, t->against_truth.given ? t->against_truth.average_precision.value : NAN, 3);
     }
     put(p, "</td><td>");
     put_number(p, t->model.calibration_slope.value, 2);
