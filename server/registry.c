@@ -92,7 +92,8 @@ static slot *insert(registry *g, const char *id)
         i--;
     }
     g->slots[i] = (slot){.state = MODEL_UNLOADED};
-    (void)snprintf(g->slots[i].id, sizeof g->slots[i].id, "%s", id);
+    size_t length = strnlen(id, sizeof g->slots[i].id - 1); /* callers let only short ids pass */
+    memcpy(g->slots[i].id, id, length);
     return &g->slots[i];
 }
 
