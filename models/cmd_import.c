@@ -125,6 +125,8 @@ static rz_status copy_claims(rz_store *store, rz_import *import, outcome_counts 
 
 static void print_summary(const rz_import_summary *s, const outcome_counts *counts)
 {
+    if (s->patients_listed > 0)
+        (void)printf("patients listed  %10llu\n", (unsigned long long)s->patients_listed);
     (void)printf("rows read        %10llu\nclaims           %10llu\n",
                  (unsigned long long)s->rows_read, (unsigned long long)s->claims);
     (void)printf("  added          %10llu\n  unchanged      %10llu\n  superseding    %10llu\n",

@@ -33,6 +33,8 @@ typedef struct rz_import_refusal {
 
 typedef struct rz_import_summary {
     uint64_t rows_read, claims, events;
+    uint64_t patients_listed; /* in the patient files, with claims or without; 0 where there are no
+                                 such files */
     uint64_t bytes_read, bytes_total;      /* of the files as stored, for progress */
     uint64_t codes_by_kind[RZ_KIND_COUNT]; /* read in rows that were used: before impossible codes
                                               are refused and duplicates in a claim removed */

@@ -159,6 +159,7 @@ static rz_status read_persons(rz_import *import, rz_error *error)
             rz_reader_refuse(import, "person listed twice");
             continue;
         }
+        import->summary.patients_listed++;
         entry->tag = (uint32_t)sex_of(rz_csv_field(csv, gender));
         entry->first = birth_of(rz_csv_field(csv, year), rz_csv_field(csv, month),
                                 rz_csv_field(csv, day), rz_csv_field(csv, datetime));

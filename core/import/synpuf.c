@@ -112,6 +112,7 @@ static rz_status add_person(rz_import *import, rz_field id, rz_field birth, rz_f
     if (status != RZ_OK)
         return status;
     if (is_new) {
+        import->summary.patients_listed++;
         entry->first = birth_day;
         entry->second = RZ_DAY_NONE;
         entry->tag = (uint32_t)sex;

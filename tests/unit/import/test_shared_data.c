@@ -49,6 +49,7 @@ static void check_table(const char *set, const char *table, uint64_t persons, ui
     if (!import_set("omop", set, names, options, &t))
         skip();
     assert_int_equal(t.refused, 0);
+    assert_int_equal(t.summary.patients_listed, persons);
     assert_int_equal(t.summary.rows_read, persons + rows);
     assert_int_equal(t.summary.claims, rows);
     assert_int_equal(t.summary.events, rows);
@@ -121,6 +122,7 @@ static void synpuf(void **state)
     if (!import_set("synpuf", "cms-desynpuf-claims", NULL, rz_import_options_defaults(), &t))
         skip();
     const rz_import_summary *s = &t.summary;
+    assert_int_equal(s->patients_listed, 266);
     assert_int_equal(s->rows_read, 266 + 261 + 257 + 11498 + 136 + 1931 + 11278);
     /* The README's records are codes in rows with dates; "visits" are claims but prescriptions. */
     assert_int_equal(s->codes_by_kind[RZ_KIND_DIAGNOSIS], 52586);
