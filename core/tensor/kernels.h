@@ -90,6 +90,11 @@ typedef struct rz_kernels {
     void (*attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                float *scratch);
 
+    /* c [m, n] = a [m, k] · b [n, k]ᵀ, every element one chain over k: rows do not see each other.
+     * n and k: any. */
+    void (*product_nt)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                       size_t ldb, float *c, size_t ldc);
+
     /* exp of n floats (any n): relative error below 2e-7; 0 below -86. For tests and gates. */
     void (*exp_rows)(float *y, const float *x, size_t n);
 } rz_kernels;

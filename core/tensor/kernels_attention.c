@@ -5,6 +5,7 @@
  * matrices: keys and values are laid out once per head so that the inner loop always runs over
  * contiguous, padded memory, and one register-blocked product serves all six uses. */
 #include "tensor/kernels_isa.h"
+#include "tensor/kernels_product.h"
 #include "tensor/vector.h"
 
 enum { TILE = RZ_ATTENTION_TILE };
@@ -12,61 +13,6 @@ enum { TILE = RZ_ATTENTION_TILE };
 INLINE size_t padded(size_t n)
 {
     return (n + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
-}
-
-/* c [rows, vectors · W] (+)= a · b, a element (i, p) at a[i · ai + p · ap], b [k, ldb]. Every
- * element of c is one chain of multiply-adds over p: the blocking does not show in the result. */
-INLINE void block(size_t rows, size_t vectors, size_t k, const float *a, size_t ai, size_t ap,
-                  const float *b, size_t ldb, float *c, size_t ldc, bool add)
-{
-    vf sum[8][2];
-    UNROLL
-    for (size_t i = 0; i < rows; i++)
-        UNROLL
-    for (size_t j = 0; j < vectors; j++)
-        sum[i][j] = add ? v_load(c + i * ldc + j * W) : (vf){0};
-    for (size_t p = 0; p < k; p++) {
-        vf right[2];
-        UNROLL
-        for (size_t j = 0; j < vectors; j++)
-            right[j] = v_load(b + p * ldb + j * W);
-        UNROLL
-        for (size_t i = 0; i < rows; i++) {
-            vf left = v_set(a[i * ai + p * ap]);
-            UNROLL
-            for (size_t j = 0; j < vectors; j++)
-                sum[i][j] += left * right[j];
-        }
-    }
-    UNROLL
-    for (size_t i = 0; i < rows; i++)
-        UNROLL
-    for (size_t j = 0; j < vectors; j++)
-        v_store(c + i * ldc + j * W, sum[i][j]);
-}
-
-/* n is a multiple of W. Rows in blocks that fit the registers: 8 x 2 of 32, or 4 x 2 of 16. */
-static void product(size_t m, size_t n, size_t k, const float *a, size_t ai, size_t ap,
-                    const float *b, size_t ldb, float *c, size_t ldc, bool add)
-{
-    enum { ROWS = W == 16 ? 8 : 4 };
-    for (size_t j = 0; j < n;) {
-        size_t i = 0, two = n - j >= 2 * W;
-        const float *right = b + j;
-        float *out = c + j;
-        if (two) {
-            for (; i + ROWS <= m; i += ROWS)
-                block(ROWS, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            for (; i < m; i++)
-                block(1, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-        } else {
-            for (; i + ROWS <= m; i += ROWS)
-                block(ROWS, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            for (; i < m; i++)
-                block(1, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-        }
-        j += two ? 2 * W : W;
-    }
 }
 
 /* out [columns, keys] = inᵀ · factor, in [rows, ld]; columns rows … keys of out are 0. */

@@ -219,5 +219,6 @@ const rz_kernels RZ_ISA(kernels) = {
     .cross_entropy_row = cross_entropy_row,
     .attention = RZ_ISA(attention),
     .attention_backward = RZ_ISA(attention_backward),
+    .product_nt = RZ_ISA(product_nt),
     .exp_rows = exp_rows,
 };

@@ -184,8 +184,9 @@ rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows
                                size_t n_seqs, rz_error *error)
 {
     rz_status status = grow_outputs(s, model, n_seqs, error);
-    if (status != RZ_OK || (rows <= s->rows && (s->training || !training)))
+    if (status != RZ_OK || (s->memory != NULL && rows <= s->rows && (s->training || !training)))
         return status;
+    rows = rows > 0 ? rows : 1;
     rows = encoder_blocks(rows > s->rows ? rows : s->rows) * RZ_GEMM_ROWS;
     training = training || s->training;
     rz_scratch plan = *s;
