@@ -194,3 +194,27 @@ uint64_t audit_lost(audit *a)
     (void)pthread_mutex_unlock(&a->lock);
     return lost;
 }
+
+void audit_prediction(audit *a, const request *r, const char *patient_hash, const char *as_of,
+                      const json_t *risks)
+{
+    const char *model = NULL;
+    json_t *details = json_pack("{s:s, s:s, s:b}", "as_of", as_of, "version", REZEPT_VERSION,
+                                "cached", risks == NULL);
+    json_t *tasks = json_object();
+    for (size_t i = 0; i < json_array_size(risks); i++) {
+        const json_t *risk = json_array_get(risks, i);
+        const char *task = json_string_value(json_object_get(risk, "task"));
+        const char *sha256 =
+            json_string_value(json_object_get(json_object_get(risk, "model"), "sha256"));
+        json_t *value = json_object_get(risk, "reason");
+        model = model == NULL ? sha256 : model;
+        (void)json_object_set_new(
+            tasks, task,
+            json_pack("{s:O, s:s?, s:O?}", value != NULL ? "reason" : "probability",
+                      value != NULL ? value : json_object_get(risk, "probability"), "model", sha256,
+                      "calibration", json_object_get(json_object_get(risk, "calibration"), "id")));
+    }
+    (void)json_object_set_new(details, "tasks", tasks);
+    audit_add(a, r, "predict", patient_hash, model, details);
+}

@@ -17,6 +17,11 @@ void audit_free(audit *a); /* accepts NULL; the writer must be gone */
 void audit_add(audit *a, const request *r, const char *action, const char *patient_hash,
                const char *model_hash, json_t *details);
 
+/* The row of a prediction: each task's probability or reason, and the model behind it.
+ * risks  borrowed; NULL when the answer came from the cache */
+void audit_prediction(audit *a, const request *r, const char *patient_hash, const char *as_of,
+                      const json_t *risks);
+
 uint64_t audit_lost(audit *a); /* rows that could not be kept */
 
 #endif

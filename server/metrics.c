@@ -1,11 +1,14 @@
 /* Fixed tables of atomic counters; the text is made when it is asked for. */
 #include "metrics.h"
 
+#include "audit.h"
+#include "cache.h"
 #include "http.h"
 #include "log.h"
 #include "readers.h"
 #include "registry.h"
 #include "route.h"
+#include "scorer.h"
 #include "worker.h"
 #include "writer.h"
 
@@ -150,6 +153,17 @@ static void store_text(metrics *m, const server *s, rz_buffer *out, rz_status *s
     ADD("rezeptd_write_queue_depth %zu\n", writer_depth(s->writer));
     head(out, status, "rezeptd_db_commits_total", "counter", "Durable commits of claims.");
     ADD("rezeptd_db_commits_total %" PRIu64 "\n", writer_commits(s->writer));
+    uint64_t hits, misses;
+    size_t bytes;
+    cache_figures(s->cache, &hits, &misses, &bytes);
+    head(out, status, "rezeptd_cache_requests_total", "counter", "Looks into the score cache.");
+    ADD("rezeptd_cache_requests_total{outcome=\"hit\"} %" PRIu64
+        "\nrezeptd_cache_requests_total{outcome=\"miss\"} %" PRIu64 "\n",
+        hits, misses);
+    head(out, status, "rezeptd_rescored_total", "counter", "Patients scored in the background.");
+    ADD("rezeptd_rescored_total %" PRIu64 "\n", scorer_scored(s->scorer));
+    head(out, status, "rezeptd_audit_lost_total", "counter", "Audit rows that were not kept.");
+    ADD("rezeptd_audit_lost_total %" PRIu64 "\n", audit_lost(s->audit));
     if (readers_take(s->readers, &store, &error) != RZ_OK)
         return; /* a scrape without these lines says that the store could not be read */
     if (rz_store_counts_of(store, &counts, &error) == RZ_OK) {

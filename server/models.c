@@ -1,4 +1,5 @@
 /* The routes of models and tasks. */
+#include "audit.h"
 #include "handlers.h"
 #include "http.h"
 #include "log.h"
@@ -105,6 +106,8 @@ static void change_model(request *r, bool load)
     change->load = load;
     log_event("info", "model_change", "{s:s, s:s, s:b, s:s}", "request_id", r->id, "model", id,
               "load", load, "caller", r->caller);
+    audit_add(r->server->audit, r, load ? "model_load" : "model_unload", NULL, NULL,
+              json_pack("{s:s}", "model", id));
     r->resume = changed;
     http_wait(r, &change->job, r->server->config.load_timeout_s);
     rz_status status = registry_change(r->server->registry, change, &error);

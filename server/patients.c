@@ -1,6 +1,7 @@
 /* The routes of stored patients: list, one, its timeline, erasure. */
 #include "patients.h"
 
+#include "audit.h"
 #include "handlers.h"
 #include "http.h"
 #include "log.h"
@@ -259,6 +260,7 @@ static void erased(request *r)
     const erase_op *e = (const erase_op *)r->job;
     if (e->op.status == RZ_OK) {
         log_event("info", "patient_erased", "{s:s, s:s}", "request_id", r->id, "caller", r->caller);
+        audit_add(r->server->audit, r, "patient_erase", NULL, NULL, NULL);
         request_json(r, 200, json_pack("{s:b}", "erased", 1));
     } else if (e->op.status == RZ_E_NOT_FOUND) {
         problem_answerf(r, PROBLEM_UNKNOWN_PATIENT, "no claim of such a patient is stored");

@@ -1,6 +1,7 @@
 /* POST /v1/predict and /v1/predict:batch: risks of histories that come with the request. The batch
  * is answered while it is computed: windows of lines go to the model one after the other, so that
  * memory holds one window and not the batch. */
+#include "audit.h"
 #include "handlers.h"
 #include "history.h"
 #include "http.h"
@@ -19,9 +20,10 @@ typedef struct asked {
     json_t *id; /* owned; what the caller called it */
 } asked;
 
-static json_t *answer_json(int32_t as_of, json_t *risks)
+static json_t *answer_json(const request *r, int32_t as_of, json_t *risks)
 {
     char day[RZ_DAY_TEXT];
+    audit_prediction(r->server->audit, r, NULL, rz_day_text(as_of, day), risks);
     return json_pack("{s:s, s:o, s:s}", "as_of", rz_day_text(as_of, day), "risks", risks,
                      "disclaimer", SERVER_DISCLAIMER);
 }
@@ -36,7 +38,7 @@ static void write_answer(request *r)
     if (status != RZ_OK)
         problem_from_error(r, status, &error);
     else
-        request_json(r, 200, answer_json(j->as_of[0], risks));
+        request_json(r, 200, answer_json(r, j->as_of[0], risks));
 }
 
 /* Makes the job of a parsed body; NULL when the answer is a problem. */
@@ -247,7 +249,7 @@ static rz_status write_window(batch *b)
             rz_status why;
             json_t *risks = plan_risks(&b->asked.plan, b->job, l->place, &why, &error);
             json = why == RZ_OK
-                       ? answer_json(b->job->as_of[l->place], risks)
+                       ? answer_json(b->request, b->job->as_of[l->place], risks)
                        : json_pack("{s:o}", "problem",
                                    problem_json(b->request,
                                                 &(problem){.kind = PROBLEM_INTERNAL,

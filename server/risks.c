@@ -1,6 +1,7 @@
 /* GET /v1/patients/{id}/risks: a stored patient's risks. An answer is kept under everything it
  * depends on (patient version, day, models, tasks, calibrations, question) and given again as long
  * as all of that is the same. */
+#include "audit.h"
 #include "cache.h"
 #include "handlers.h"
 #include "http.h"
@@ -8,6 +9,8 @@
 #include "plan.h"
 #include "problem.h"
 #include "readers.h"
+
+#include "store/audit.h"
 
 #include <string.h>
 
@@ -17,6 +20,7 @@ typedef struct asked {
     char id[128]; /* as the caller wrote it */
     question question;
     cache_key key;
+    char hash[33]; /* of the patient, for the audit */
     bool cacheable;
 } asked;
 
@@ -58,6 +62,7 @@ static void write_answer(request *r)
         problem_from_error(r, status, &error);
         return;
     }
+    audit_prediction(r->server->audit, r, a->hash, rz_day_text(a->question.as_of, day), risks);
     request_json(r, 200,
                  json_pack("{s:o, s:s, s:o, s:s}", "patient", patient_name_json(&a->patient, a->id),
                            "as_of", rz_day_text(a->question.as_of, day), "risks", risks,
@@ -128,11 +133,18 @@ void risks_get(request *r)
     }
     if (!patient_find(r, store, &a->patient) || !plan_make(r, &a->question, &a->plan))
         goto out;
+    status = rz_audit_patient_hash(store, &a->patient, a->hash, &error);
+    if (status != RZ_OK) {
+        problem_from_error(r, status, &error);
+        goto out;
+    }
     (void)snprintf(a->id, sizeof a->id, "%s", request_parameter(r, "id"));
     a->cacheable = recorded == RZ_RECORDED_NOW;
     a->key = key_of(a, &a->plan);
     char *text = a->cacheable ? cache_get(r->server->cache, &a->key, &n) : NULL;
     if (text != NULL) {
+        char day[RZ_DAY_TEXT];
+        audit_prediction(r->server->audit, r, a->hash, rz_day_text(a->question.as_of, day), NULL);
         request_take_json(r, 200, text, n);
         goto out;
     }
