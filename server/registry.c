@@ -22,6 +22,7 @@ typedef struct slot {
     char reason[400];
     replica *replica; /* one reference; NULL unless it answers */
     int64_t loaded_us;
+    json_t *known_tasks; /* names it answered when it was loaded last; owned, or NULL */
 } slot;
 
 struct registry {
@@ -174,6 +175,17 @@ static void set_state(registry *g, const char *id, model_state state, const char
               "state", state_names[state], "reason", reason);
 }
 
+/* New: the tasks of a replica. */
+static json_t *task_names(const replica *r)
+{
+    const rz_head *heads;
+    size_t n = rz_predictor_heads(replica_predictor(r), &heads);
+    json_t *names = json_array();
+    for (size_t i = 0; i < n; i++)
+        (void)json_array_append_new(names, json_string(heads[i].task.name));
+    return names;
+}
+
 /* Puts `fresh` (or nothing) in the place of the slot's replica and drains that. */
 static void swap(registry *g, const char *id, replica *fresh, model_state state, const char *reason)
 {
@@ -182,6 +194,10 @@ static void swap(registry *g, const char *id, replica *fresh, model_state state,
     replica *old = s->replica;
     s->replica = fresh;
     g->loads++;
+    if (fresh != NULL) {
+        json_decref(s->known_tasks);
+        s->known_tasks = task_names(fresh);
+    }
     s->loaded_us = fresh != NULL ? time_now_us() : s->loaded_us;
     s->state = fresh != NULL ? MODEL_READY : old != NULL ? MODEL_DRAINING : state;
     s->reason[0] = '\0';
@@ -352,6 +368,7 @@ void registry_free(registry *g)
             replica_retire(g->slots[i].replica);
             replica_drop(g->slots[i].replica);
         }
+        json_decref(g->slots[i].known_tasks);
     }
     json_decref(g->routing);
     (void)pthread_cond_destroy(&g->wake);
@@ -446,6 +463,18 @@ rz_status registry_task(registry *g, const char *task, replica **out, size_t *he
     return status;
 }
 
+static size_t add_unanswered(const char *task, task_route *out, size_t n, size_t cap)
+{
+    size_t seen = 0;
+    while (seen < n && strcmp(out[seen].task, task) != 0)
+        seen++;
+    if (seen < n || n == cap || strlen(task) >= RZ_TASK_NAME)
+        return n;
+    (void)snprintf(out[n].task, sizeof out[n].task, "%s", task);
+    out[n].model[0] = '\0';
+    return n + 1;
+}
+
 size_t registry_tasks(registry *g, task_route *out, size_t cap)
 {
     size_t n = 0, head;
@@ -467,18 +496,17 @@ size_t registry_tasks(registry *g, task_route *out, size_t cap)
             n++;
         }
     }
+    /* Then what cannot be answered just now, but is no unknown name either. */
     const char *task;
-    json_t *model;
-    json_object_foreach(g->routing, task, model)
+    json_t *value;
+    json_object_foreach(g->routing, task, value)
     {
-        size_t seen = 0;
-        while (seen < n && strcmp(out[seen].task, task) != 0)
-            seen++;
-        if (seen == n && n < cap && strlen(task) < RZ_TASK_NAME) {
-            (void)snprintf(out[n].task, sizeof out[n].task, "%s", task);
-            out[n++].model[0] = '\0';
-        }
+        n = add_unanswered(task, out, n, cap);
     }
+    for (size_t i = 0; i < g->n; i++)
+        for (size_t k = 0; k < json_array_size(g->slots[i].known_tasks); k++)
+            n = add_unanswered(json_string_value(json_array_get(g->slots[i].known_tasks, k)), out,
+                               n, cap);
     (void)pthread_mutex_unlock(&g->lock);
     return n;
 }

@@ -47,7 +47,7 @@ RZ_MUST_CHECK rz_status registry_task(registry *g, const char *task, replica **o
                                       rz_error *error);
 
 /* The tasks that ready models answer, each with the id of the model that does, and those that
- * routing.json names besides, with "". */
+ * routing.json or a model that was unloaded names besides, with "". */
 typedef struct task_route {
     char task[RZ_TASK_NAME], model[MODEL_ID_TEXT];
 } task_route;
