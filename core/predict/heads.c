@@ -1,6 +1,6 @@
 /* tasks.json: what a model's folder says of each head. It is small, but it may be hostile: its size
  * and the number of its values are bounded before a tree is built, and every number is checked. */
-#include "predict/predictor.h"
+#include "predict/predictor_own.h"
 
 #include "base/file.h"
 #include "base/size.h"
@@ -105,26 +105,32 @@ static rz_status heads_from_json(const json_t *json, rz_head *heads, size_t *n, 
     return status;
 }
 
+rz_status heads_parse(const char *text, size_t length, rz_head *heads, size_t *n, rz_error *error)
+{
+    json_t *json = NULL;
+    rz_status status = check_values(text, length, error);
+    if (status != RZ_OK)
+        return status;
+    status = rz_json_parse(text, length, &json, error);
+    if (status != RZ_OK)
+        rz_error_prefix(error, "tasks.json: ");
+    else
+        status = heads_from_json(json, heads, n, error);
+    json_decref(json);
+    return status;
+}
+
 rz_status rz_heads_read(const char *folder, rz_head *heads, size_t *n, rz_error *error)
 {
     char *path = rz_path_join(folder, "tasks.json"), *text = NULL;
-    json_t *json = NULL;
     size_t length = 0;
     rz_status status = path == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory to read tasks.json")
                                     : rz_file_read(path, FILE_BYTES_MAX, &text, &length, error);
     if (status == RZ_OK) {
-        status = check_values(text, length, error);
-        if (status == RZ_OK) {
-            status = rz_json_parse(text, length, &json, error);
-            if (status != RZ_OK)
-                rz_error_prefix(error, "tasks.json: ");
-        }
-        if (status == RZ_OK)
-            status = heads_from_json(json, heads, n, error);
+        status = heads_parse(text, length, heads, n, error);
         if (status != RZ_OK)
             rz_error_prefix(error, "%s: ", folder);
     }
-    json_decref(json);
     free(text);
     free(path);
     return status;

@@ -16,6 +16,10 @@ struct rz_predictor {
     size_t group_capacity;
 };
 
+/* tasks.json from memory. */
+RZ_MUST_CHECK rz_status heads_parse(const char *text, size_t length, rz_head *heads, size_t *n,
+                                    rz_error *error);
+
 /* Logits [n, n_heads] of n timelines in packed batches of about `tokens_max` tokens. Each output
  * may be NULL; without logits nothing but the tokens is made. */
 RZ_MUST_CHECK rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timelines,
