@@ -12,11 +12,11 @@ static const struct {
 } commands[] = {
     {"simulate", cmd_simulate, "make claims of patients who do not exist, with true risks"},
     {"import", cmd_import, "read claims from files into a database"},
+    {"vocab", cmd_vocab, "count the codes of the training split into a vocabulary"},
     {"pretrain", cmd_pretrain, "learn histories from a database"},
     {"finetune", cmd_finetune, "learn tasks and calibrate their risks"},
     {"calibrate", cmd_calibrate, "calibrate a model anew on a database"},
     {"evaluate", cmd_evaluate, "measure a model on patients it has not seen"},
-    {"vocab", cmd_vocab, "count the codes of the training split into a vocabulary"},
     {"show", cmd_show, "show a size's tensors, or what a model's folder holds"},
     {NULL, NULL, NULL},
 };
