@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool exists(const char *folder, const char *name)
@@ -49,9 +50,14 @@ static rz_status take_lock(rz_run *run, rz_error *error)
     run->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (run->lock < 0)
         return rz_fail_errno(error, errno, "cannot create %s", path);
-    if (flock(run->lock, LOCK_EX | LOCK_NB) != 0)
-        return rz_fail(error, RZ_E_BUSY, "another program is training in %s", run->out);
-    return RZ_OK;
+    /* A killed program holds its lock until its last fsync has returned: wait for that a moment. */
+    const struct timespec pause = {.tv_nsec = 50000000};
+    for (int tries = 0; tries < 100; tries++) {
+        if (flock(run->lock, LOCK_EX | LOCK_NB) == 0)
+            return RZ_OK;
+        (void)nanosleep(&pause, NULL);
+    }
+    return rz_fail(error, RZ_E_BUSY, "another program is training in %s", run->out);
 }
 
 static rz_status check_content(rz_run *run, bool resume, bool force, rz_error *error)
