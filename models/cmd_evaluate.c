@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "evaluate.h"
 #include "program.h"
+#include "train_options.h"
 
 #include <limits.h>
 #include <math.h>
@@ -40,16 +41,15 @@ static rz_status read_split(const rz_options *options, evaluate_options *out, ch
 {
     const char *fold = rz_options_text(options, "fold"), *name = rz_options_text(options, "split");
     if (fold != NULL) {
-        char *end = NULL;
-        unsigned long k = strtoul(fold, &end, 10), n = *end == '/' ? strtoul(end + 1, &end, 10) : 0;
-        if (*end != '\0' || k < 1 || n < 2 || k > n || n > RZ_FOLDS_MAX)
-            return rz_fail(error, RZ_E_USAGE, "--fold %s: give K/N with 1 <= K <= N <= %d", fold,
-                           RZ_FOLDS_MAX);
+        rz_split_rule rule;
+        rz_status status = train_fold_read(fold, &rule, error);
+        if (status != RZ_OK)
+            return status;
         if (rz_options_given(options, "split"))
             return rz_fail(error, RZ_E_USAGE, "give --split or --fold, not both");
-        out->fold = (unsigned)k - 1;
-        out->n_folds = (unsigned)n;
-        (void)snprintf(label, 32, "fold %lu/%lu", k, n);
+        out->fold = rule.fold;
+        out->n_folds = rule.n_folds;
+        (void)snprintf(label, 32, "fold %u/%u", rule.fold + 1, rule.n_folds);
         return RZ_OK;
     }
     (void)snprintf(label, 32, "%.30s", name);

@@ -35,10 +35,11 @@ rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error)
     unsigned long fold = strtoul(text, &slash, 10), n = 0;
     if (slash != text && *slash == '/')
         n = strtoul(slash + 1, &end, 10);
-    if (end == NULL || *end != '\0' || n < 2 || n > RZ_FOLDS_MAX || fold >= n)
-        return rz_fail(error, RZ_E_USAGE, "--fold %s: K/N with N from 2 to %d and K from 0 to N-1",
-                       text, RZ_FOLDS_MAX);
-    *out = (rz_split_rule){.n_folds = (unsigned)n, .fold = (unsigned)fold};
+    if (end == NULL || *end != '\0' || n < 2 || n > RZ_FOLDS_MAX || fold < 1 || fold > n)
+        return rz_fail(error, RZ_E_USAGE,
+                       "--fold %s: give K/N with N from 2 to %d and K from 1 to N", text,
+                       RZ_FOLDS_MAX);
+    *out = (rz_split_rule){.n_folds = (unsigned)n, .fold = (unsigned)fold - 1};
     return RZ_OK;
 }
 
