@@ -48,12 +48,16 @@ INLINE void product(size_t m, size_t n, size_t k, const float *a, size_t ai, siz
         if (two) {
             for (; i + ROWS <= m; i += ROWS)
                 block(ROWS, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            for (; i < m; i++)
+            for (; i + 2 <= m; i += 2)
+                block(2, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
+            if (i < m)
                 block(1, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
         } else {
             for (; i + ROWS <= m; i += ROWS)
                 block(ROWS, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            for (; i < m; i++)
+            for (; i + 2 <= m; i += 2)
+                block(2, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
+            if (i < m)
                 block(1, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
         }
         j += two ? 2 * W : W;
