@@ -43,7 +43,8 @@ rz_status rz_json_parse(const char *text, size_t n, json_t **out, rz_error *erro
     json_error_t problem;
     json_t *document = json_loadb(text, n, JSON_REJECT_DUPLICATES, &problem);
     if (document == NULL) {
-        if (json_error_code(&problem) == json_error_out_of_memory)
+        /* Without memory jansson often fails before it finds words. */
+        if (json_error_code(&problem) == json_error_out_of_memory || problem.text[0] == '\0')
             return rz_fail(error, RZ_E_NO_MEMORY, "no memory for a JSON document of %zu bytes", n);
         /* What follows "near" is a piece of the document, which may be patient data. */
         char *near_text = strstr(problem.text, " near ");

@@ -212,3 +212,19 @@ bool rz_scan_end(rz_scan *scan)
     return (scan->problem == NULL && scan->at == scan->n) ||
            wrong(scan, "more follows where the end is expected");
 }
+
+rz_status rz_scan_quote(rz_buffer *out, const char *text)
+{
+    size_t n = strlen(text);
+    rz_status status = rz_buffer_add(out, "\"", 1);
+    for (size_t at = 0, length; at < n && status == RZ_OK; at += length) {
+        length = utf8_length((const unsigned char *)text + at, n - at);
+        if (length == 0)
+            return RZ_E_INVALID;
+        if (text[at] == '"' || text[at] == '\\')
+            status = rz_buffer_add(out, "\\", 1);
+        if (status == RZ_OK)
+            status = rz_buffer_add(out, text + at, length);
+    }
+    return status == RZ_OK ? rz_buffer_add(out, "\"", 1) : status;
+}

@@ -7,8 +7,9 @@
 #ifndef RZ_MODEL_JSON_SCAN_H
 #define RZ_MODEL_JSON_SCAN_H
 
+#include "base/buffer.h"
+
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
 
 typedef struct rz_scan {
@@ -30,5 +31,9 @@ bool rz_scan_unsigned(rz_scan *scan, uint64_t max, uint64_t *out);
 bool rz_scan_key(rz_scan *scan, const char **out);
 /* Nothing but white space is left. */
 bool rz_scan_end(rz_scan *scan);
+
+/* The other direction: appends `text` as a JSON string, in a form that rz_scan_string reads.
+ * Errors  RZ_E_INVALID when it holds control characters or is not UTF-8; as rz_buffer_add. */
+RZ_MUST_CHECK rz_status rz_scan_quote(rz_buffer *out, const char *text);
 
 #endif

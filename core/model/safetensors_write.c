@@ -2,23 +2,13 @@
  * with spaces so that the data begins at a multiple of 8. */
 #include "model/safetensors.h"
 
-#include "base/buffer.h"
 #include "base/file.h"
+#include "model/json_scan.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-static rz_status add_quoted(rz_buffer *out, const char *text)
-{
-    json_t *string = json_string(text);
-    char *quoted = string == NULL ? NULL : json_dumps(string, JSON_ENCODE_ANY);
-    json_decref(string);
-    rz_status status = quoted == NULL ? RZ_E_NO_MEMORY : rz_buffer_add_text(out, quoted);
-    free(quoted);
-    return status;
-}
 
 static rz_status add_metadata(rz_buffer *out, const rz_metadata_pair *metadata, size_t n)
 {
@@ -27,18 +17,18 @@ static rz_status add_metadata(rz_buffer *out, const rz_metadata_pair *metadata, 
         if (i > 0)
             status = rz_buffer_add_text(out, ",");
         if (status == RZ_OK)
-            status = add_quoted(out, metadata[i].key);
+            status = rz_scan_quote(out, metadata[i].key);
         if (status == RZ_OK)
             status = rz_buffer_add_text(out, ":");
         if (status == RZ_OK)
-            status = add_quoted(out, metadata[i].value);
+            status = rz_scan_quote(out, metadata[i].value);
     }
     return status == RZ_OK ? rz_buffer_add_text(out, "}") : status;
 }
 
 static rz_status add_tensor(rz_buffer *out, const rz_tensor_spec *tensor, uint64_t begin)
 {
-    rz_status status = add_quoted(out, tensor->name);
+    rz_status status = rz_scan_quote(out, tensor->name);
     if (status == RZ_OK)
         status = rz_buffer_add_text(out, ":{\"dtype\":\"F32\",\"shape\":[");
     for (size_t i = 0; i < tensor->rank && status == RZ_OK; i++)

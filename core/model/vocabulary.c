@@ -5,12 +5,10 @@
  * lookup is a binary search and no file can make it slow. */
 #include "model/vocabulary_entries.h"
 
-#include "base/buffer.h"
 #include "base/file.h"
 #include "base/size.h"
 #include "model/json_scan.h"
 
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -162,17 +160,15 @@ int32_t rz_vocabulary_token(const rz_vocabulary *vocabulary, const rz_timeline_e
 static rz_status write_entry(rz_buffer *text, const rz_vocabulary_entry *entry, bool last,
                              rz_error *error)
 {
-    char quoted[6 * RZ_CODE_TEXT + 2];
-    json_t *code = json_string(entry->code);
-    size_t n = code == NULL ? 0 : json_dumpb(code, quoted, sizeof quoted - 1, JSON_ENCODE_ANY);
-    json_decref(code);
-    if (n == 0 || n >= sizeof quoted)
-        return rz_fail(error, RZ_E_INVALID, "a %s code of system %s is not UTF-8",
+    rz_status status = rz_buffer_addf(text, "[\"%s\",\"%s\",", rz_kind_name(entry->kind),
+                                      rz_code_system_name(entry->system));
+    if (status == RZ_OK)
+        status = rz_scan_quote(text, entry->code);
+    if (status == RZ_E_INVALID)
+        return rz_fail(error, status, "a %s code of system %s is not UTF-8",
                        rz_kind_name(entry->kind), rz_code_system_name(entry->system));
-    quoted[n] = '\0';
-    return rz_buffer_addf(text, "[\"%s\",\"%s\",%s,%u]%s\n", rz_kind_name(entry->kind),
-                          rz_code_system_name(entry->system), quoted, entry->patients,
-                          last ? "" : ",");
+    return status != RZ_OK ? status
+                           : rz_buffer_addf(text, ",%u]%s\n", entry->patients, last ? "" : ",");
 }
 
 rz_status rz_vocabulary_write(const rz_vocabulary *vocabulary, const char *path, rz_error *error)
