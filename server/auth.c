@@ -106,10 +106,13 @@ bool auth_check(auth *a, request *r)
         return false;
     }
     given += 7 + strspn(given + 7, " ");
+    size_t length = strlen(given);
+    while (length > 0 && given[length - 1] == ' ')
+        length--;
     char digest[RZ_SHA256_TEXT];
     rz_sha256 hash;
     rz_sha256_init(&hash);
-    rz_sha256_add(&hash, given, strlen(given));
+    rz_sha256_add(&hash, given, length);
     rz_sha256_text(&hash, digest);
     uint32_t wanted = 0;
     rz_error error = {0};

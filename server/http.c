@@ -25,6 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
+enum { DROP_BYTES_MAX = 4 << 20 }; /* of a body that is read only to be dropped */
+
 typedef enum phase { PHASE_IDLE, PHASE_HEADERS, PHASE_BODY, PHASE_WAITING, PHASE_SENDING } phase;
 
 struct connection {
@@ -39,10 +41,11 @@ struct connection {
     /* The request under way. */
     request request;
     char *raw_target; /* owned; NULL when memory was short */
-    bool judged, handled, queued, has_body;
+    bool judged, handled, queued;
     size_t body_limit;
     const char *body_setting;
     bool body_too_large, bodies_full;
+    uint64_t announced; /* Content-Length; DROP_BYTES_MAX for chunks, which announce nothing */
     size_t discarded;
 };
 
@@ -255,7 +258,7 @@ static void judge(connection *c, const char *method, const char *version)
         problem_no_memory(r);
         return;
     }
-    c->has_body = seen.guard.has_body;
+    c->announced = seen.guard.transfer_encodings > 0 ? DROP_BYTES_MAX : seen.guard.content_length;
     guard_verdict verdict = guard_judge(&seen.guard, method, version, c->raw_target, &why);
     if (verdict != GUARD_PASS) {
         refuse_head(c, verdict, why);
@@ -374,13 +377,13 @@ static enum MHD_Result send_answer(connection *c)
 
 /* ---- the library's callback ----------------------------------------------------------------- */
 
-/* Keeps what comes as far as it is allowed. What is over the limit is read and dropped for as much
- * again, so that the client gets to hear why, and then the connection ends. */
+/* Keeps what comes as far as it is allowed. The body of a request that is refused is read and
+ * dropped while it is short: a client that is cut off while it sends never reads why. */
 static enum MHD_Result take_body(connection *c, const char *bytes, size_t n)
 {
     http *h = c->http;
     request *r = &c->request;
-    if (!c->body_too_large && !c->bodies_full) {
+    if (r->answer.status == 0 && !c->body_too_large && !c->bodies_full) {
         size_t all = atomic_fetch_add(&h->bodies_bytes, n) + n;
         r->body_counted += n;
         rz_status status = all > h->server->config.bodies_bytes_max
@@ -392,7 +395,7 @@ static enum MHD_Result take_body(connection *c, const char *bytes, size_t n)
             return MHD_YES;
     }
     c->discarded += n;
-    return c->discarded > c->body_limit + 65536 ? MHD_NO : MHD_YES;
+    return c->discarded > DROP_BYTES_MAX ? MHD_NO : MHD_YES;
 }
 
 static void handle(connection *c)
@@ -438,9 +441,9 @@ static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const c
     if (!c->judged) {
         c->judged = true;
         judge(c, method, version);
-        if (r->answer.status == 0 && c->body_too_large)
+        if (r->answer.status == 0 && c->body_too_large && c->announced > DROP_BYTES_MAX)
             refuse_body(c);
-        if (r->answer.status != 0 && (c->has_body || r->answer.close)) {
+        if (r->answer.status != 0 && (c->announced > DROP_BYTES_MAX || r->answer.close)) {
             /* A body that nobody reads must not be taken for the next request. */
             r->answer.close = true;
             return send_answer(c);
@@ -648,7 +651,7 @@ static struct MHD_Daemon *start_library(http *h)
         threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT, limit,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)c->connections_per_ip_max,
         MHD_OPTION_CONNECTION_TIMEOUT, timeout + 5, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        2 * c->header_bytes_max, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_NOTIFY_CONNECTION,
+        2 * c->header_bytes_max, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_NOTIFY_CONNECTION,
         on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
         on_target, h, MHD_OPTION_END);
 }

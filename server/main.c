@@ -52,6 +52,7 @@ static void start_signals(void)
     sigset_t set = ending_signals();
     struct sigaction ignore = {.sa_handler = SIG_IGN};
     (void)sigaction(SIGPIPE, &ignore, NULL);
+    (void)sigaction(SIGXFSZ, &ignore, NULL); /* a full quota is an error of write, not an end */
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by every thread */
 }
 

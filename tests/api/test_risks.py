@@ -1,0 +1,275 @@
+#!/usr/bin/python3
+"""Risks out, with a real (small, briefly trained) model: every route against openapi.yaml, reasons,
+batches, cache, worklist, overload, and the exchange of a model under load."""
+import json
+import os
+import re
+import shutil
+import tempfile
+import threading
+import time
+import unittest
+
+import jsonschema
+import yaml
+
+import daemon
+from daemon import CANARY, Case, Daemon, claim, fixture
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+with open(f"{HERE}/../../schema/openapi.yaml", encoding="utf-8") as source:
+    OPENAPI = yaml.safe_load(source)
+
+
+def history(number=1):
+    """The claims of one patient of the fixture."""
+    with open(f"{fixture()}/claims.ndjson", encoding="utf-8") as file:
+        return [c for c in map(json.loads, file) if c["patient"]["id"] == f"p{number}"]
+
+
+def healthy():
+    return [c for c in history(1) + history(2) + history(3) + history(5)
+            if not any(d["code"] == "N189" for d in c["diagnoses"])]
+
+
+class Documented:
+    """Checks answers against the document."""
+    seen = set()
+
+    @classmethod
+    def check(cls, method, pattern, answer):
+        operation = OPENAPI["paths"][pattern][method.lower()]
+        responses = operation["responses"]
+        described = responses.get(str(answer.status), responses.get("default"))
+        if described is None:
+            raise AssertionError(f"{method} {pattern}: {answer.status} is not in the document")
+        while "$ref" in described:
+            described = cls.resolve(described["$ref"])
+        kind = answer.headers["content-type"].split(";")[0]
+        if kind not in described["content"]:
+            raise AssertionError(f"{method} {pattern}: {kind} is not in the document")
+        cls.seen.add(f"{method} {pattern}")
+        schema = {**described["content"][kind]["schema"], "components": OPENAPI["components"]}
+        if kind.endswith("json") and kind != "application/x-ndjson":
+            jsonschema.Draft202012Validator(schema).validate(answer.json)
+        if kind == "application/x-ndjson":
+            for line in answer.body.splitlines():
+                jsonschema.Draft202012Validator(schema).validate(json.loads(line))
+        return answer
+
+    @staticmethod
+    def resolve(reference):
+        found = OPENAPI
+        for part in reference[2:].split("/"):
+            found = found[part]
+        return found
+
+
+class Risks(Case):
+    needs_model = True
+
+    def setUp(self):
+        self.daemon.push(history(1) + history(2) + history(3))
+
+    def test_every_route_is_as_documented(self):
+        d, check = self.daemon, Documented.check
+        body = {"claims": history(2), "as_of": "2022-06-01"}
+        lines = "".join(json.dumps({**body, "id": i}) + "\n" for i in range(3)) + "{bad\n"
+        check("POST", "/v1/claims", d.post("/v1/claims", claim(1, "doc")))
+        check("POST", "/v1/claims", d.post("/v1/claims", {"claim_id": "x"}))
+        check("POST", "/v1/claims", d.push([claim(2, "doc"), {"claim_id": "x"}]))
+        check("GET", "/v1/patients", d.get("/v1/patients?limit=2"))
+        check("GET", "/v1/patients/{id}", d.get("/v1/patients/doc"))
+        check("GET", "/v1/patients/{id}", d.get("/v1/patients/nobody"))
+        check("GET", "/v1/patients/{id}/timeline", d.get("/v1/patients/p1/timeline?as_of=2020-01-01"))
+        for query in ("", "as_of=2021-06-01&explain=8", "as_of=2019-02-01", "task=ckd&model=risks",
+                      "task=none", "model=none", "as_of=x", "model=base", "explain=9",
+                      "recorded=2001-01-01T00:00:00Z"):
+            check("GET", "/v1/patients/{id}/risks", d.get(f"/v1/patients/p2/risks?{query}"))
+        check("GET", "/v1/risks", d.get("/v1/risks?task=ckd"))
+        check("GET", "/v1/risks", d.get("/v1/risks"))
+        check("POST", "/v1/predict", d.post("/v1/predict?explain=3", body))
+        check("POST", "/v1/predict", d.post("/v1/predict", {"claims": []}))
+        check("POST", "/v1/predict:batch", d.post("/v1/predict:batch", lines, "application/x-ndjson"))
+        for path in ("/v1/tasks", "/v1/models", "/v1/server", "/livez", "/readyz", "/healthz",
+                     "/metrics", "/openapi.json"):
+            check("GET", path, d.get(path))
+        check("POST", "/v1/models/{id}:load", d.post("/v1/models/risks:load"))
+        check("POST", "/v1/models/{id}:load", d.post("/v1/models/base:load"))
+        check("POST", "/v1/models/{id}:unload", d.post("/v1/models/none:unload"))
+        check("DELETE", "/v1/claims/{facility}/{claim_id}", d.call("DELETE", "/v1/claims/H1/doc-2"))
+        check("DELETE", "/v1/patients/{id}", d.call("DELETE", "/v1/patients/doc"))
+        every = {f"{m.upper()} {p}" for p, o in OPENAPI["paths"].items() for m in o
+                 if m in ("get", "post", "delete", "put")}
+        self.assertEqual(every - Documented.seen, set())
+        routes = set(d.get("/nothing").json["routes"])
+        self.assertEqual(routes, every)
+        document = d.get("/openapi.json").json
+        self.assertEqual(document["paths"].keys(), OPENAPI["paths"].keys())
+
+    def risks(self, path):
+        got = self.daemon.get(path)
+        self.assertEqual(got.status, 200, got.body)
+        return {r["task"]: r for r in got.json["risks"]}
+
+    def test_reasons_and_numbers(self):
+        early = self.risks("/v1/patients/p2/risks?as_of=2019-03-01")
+        self.assertEqual({r["reason"] for r in early.values()}, {"short_history"})
+        some = [self.risks(f"/v1/patients/p{n}/risks?as_of=2020-12-31") for n in (1, 2, 3)]
+        for risk in (r for answer in some for r in answer.values() if r["probability"] is not None):
+            low, high = risk["interval"]
+            self.assertTrue(0 <= low <= risk["probability"] <= high <= 1, risk)
+            self.assertTrue(0 < risk["average_age_sex"] < 1)
+            self.assertEqual(risk["data_window"]["last_day"][:4], "2020")
+        dead = history(2)[:20]
+        dead[-1]["death"] = dead[-1]["start"]
+        got = self.daemon.post("/v1/predict?as_of=2024-01-01", {"claims": dead}).json["risks"]
+        self.assertEqual({r["reason"] for r in got}, {"dead"})
+        self.assertNotIn("NaN", json.dumps(got))
+
+    def test_stored_and_inline_agree(self):
+        stored = self.risks("/v1/patients/p2/risks?as_of=2021-06-01&explain=3")
+        inline = self.daemon.post("/v1/predict?as_of=2021-06-01&explain=3",
+                                  {"claims": history(2)}).json
+        self.assertEqual(stored, {r["task"]: r for r in inline["risks"]})
+
+    def test_batch_equals_single(self):
+        bodies = [{"id": n, "claims": history(n), "as_of": "2021-06-01"} for n in range(1, 90)]
+        got = self.daemon.post("/v1/predict:batch", "\n".join(map(json.dumps, bodies)),
+                               "application/x-ndjson")
+        rows = [json.loads(line) for line in got.body.splitlines()]
+        self.assertEqual([r["id"] for r in rows], list(range(1, 90)))
+        for n in (1, 40, 89):
+            alone = self.daemon.post("/v1/predict", bodies[n - 1]).json
+            self.assertEqual(rows[n - 1]["risks"], alone["risks"])
+
+    def test_cache_follows_the_history(self):
+        path = "/v1/patients/p3/risks?as_of=2021-01-01"
+        first = self.daemon.get(path).body
+        def hits():
+            return int(re.search(r'cache_requests_total{outcome="hit"} (\d+)',
+                                 self.daemon.get("/metrics").body.decode())[1])
+        before = hits()
+        self.assertEqual(self.daemon.get(path).body, first)
+        self.assertEqual(hits(), before + 1)
+        new = claim("late", "p3", "H0", start="2020-12-01", end="2020-12-01", known="2020-12-02",
+                    diagnoses=[{"system": "icd10", "code": "N18.9", "date": "2020-12-01"}])
+        new["patient"] = history(3)[0]["patient"]
+        self.assertEqual(self.daemon.post("/v1/claims", new).status, 201)
+        self.assertEqual(self.risks(path)["ckd"]["recorded"], {"code": "N189", "date": "2020-12-01"})
+
+    def test_worklist(self):
+        end = time.time() + 30
+        while time.time() < end:
+            got = self.daemon.get("/v1/risks?task=ckd&limit=5").json
+            if got["scored"] + got["left_out"] >= 3 and got["stale"] == 0:
+                break
+            time.sleep(0.2)
+        self.assertGreaterEqual(got["scored"] + got["left_out"], 3)
+        chances = [r["probability"] for r in got["risks"]]
+        self.assertEqual(chances, sorted(chances, reverse=True))
+
+    def test_privacy(self):
+        made = [dict(c, patient=dict(c["patient"], id=CANARY), claim_id=f"z{i}")
+                for i, c in enumerate(history(2))]
+        self.daemon.push(made)
+        self.daemon.get(f"/v1/patients/{CANARY}/risks?explain=3")
+        self.daemon.post("/v1/predict", {"claims": made})
+        self.assertNotIn(CANARY, self.daemon.get("/metrics").body.decode())
+        self.assertNotIn(CANARY, self.daemon.log())
+
+
+class Exchange(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.mkdtemp(prefix="rezeptd-")
+        shutil.copytree(f"{fixture()}/models", f"{self.folder}/models")
+        self.d = None
+
+    def tearDown(self):
+        if self.d is not None:
+            self.assertEqual(self.d.stop(), 0)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self, *flags):
+        self.d = Daemon(*flags, folder=self.folder, wait="/readyz")
+        return self.d
+
+    def load(self, threads, seconds, act):
+        """Many clients ask while `act` runs; returns how often each status came."""
+        body = json.dumps({"claims": history(2)[:10], "as_of": "2021-06-01"})
+        counts, stop, lock = {}, threading.Event(), threading.Lock()
+
+        def ask():
+            while not stop.is_set():
+                got = self.d.post("/v1/predict", body)
+                with lock:
+                    counts[got.status] = counts.get(got.status, 0) + 1
+                if got.status in (429, 503):
+                    assert "retry-after" in got.headers
+
+        workers = [threading.Thread(target=ask) for _ in range(threads)]
+        for w in workers:
+            w.start()
+        act()
+        time.sleep(seconds)
+        stop.set()
+        for w in workers:
+            w.join()
+        return counts
+
+    def test_exchange_loses_nothing(self):
+        d = self.start()
+
+        def swaps():
+            for _ in range(5):
+                self.assertEqual(d.post("/v1/models/risks:load").status, 200)
+
+        counts = self.load(4, 0.2, swaps)
+        self.assertEqual(set(counts), {200}, counts)
+        self.assertGreater(counts[200], 10)
+
+    def test_damaged_model_leaves_the_old_one(self):
+        d = self.start()
+        weights = f"{self.folder}/models/risks/model.safetensors"
+        with open(weights, "r+b") as file:
+            file.seek(100000)
+            file.write(b"\xff" * 64)
+        got = d.post("/v1/models/risks:load")
+        self.assertEqual(got.status, 409)
+        self.assertEqual(d.post("/v1/predict", {"claims": history(2)}).status, 200)
+        states = {m["id"]: m for m in d.get("/v1/models").json["models"]}
+        self.assertEqual(states["risks"]["state"], "ready")
+        self.assertIn("the old one serves", states["risks"]["reason"])
+        self.assertEqual(states["base"]["state"], "unloaded")
+        shutil.copytree(f"{self.folder}/models/risks", f"{self.folder}/models/broken")
+        self.assertEqual(d.post("/v1/models/broken:load").status, 409)
+        states = {m["id"]: m["state"] for m in d.get("/v1/models").json["models"]}
+        self.assertEqual(states["broken"], "failed")
+
+    def test_unloaded_model(self):
+        d = self.start()
+        self.assertEqual(d.post("/v1/models/risks:unload").json["state"], "unloaded")
+        got = d.post("/v1/predict?task=ckd", {"claims": history(2)})
+        self.assertEqual(got.json["risks"][0]["reason"], "no_model")
+        self.assertEqual(d.get("/readyz").status, 503)
+        self.assertEqual(d.post("/v1/models/risks:load").json["state"], "ready")
+        self.assertEqual(d.get("/readyz").status, 200)
+
+    def test_full_queue(self):
+        self.start("--queue-patients-max", "1", "--batch-patients-max", "1", "--no-rescore",
+                   "--cache-bytes-max", "0")
+        counts = self.load(16, 2.0, lambda: None)
+        self.assertTrue(set(counts) <= {200, 429}, counts)
+        self.assertGreater(counts.get(429, 0), 0)
+        self.assertGreater(counts.get(200, 0), 0)
+
+    def test_deadline(self):
+        d = self.start("--request-timeout-s", "1", "--batch-wait-ms", "4000", "--no-rescore")
+        got = d.post("/v1/predict", {"claims": history(2)})
+        self.assertEqual(got.status, 503)
+        self.assertEqual(got.json["type"], "urn:rezept:problems:timed_out")
+        self.assertIn("retry-after", got.headers)
+
+
+if __name__ == "__main__":
+    daemon.main()
