@@ -12,13 +12,13 @@
 #include <string.h>
 
 static const rz_option table[] = {
-    {"db", RZ_OPTION_TEXT, NULL, .value = "FILE", .help = "database with the claims"},
+    {"db", RZ_OPTION_TEXT, "rezept.db", .value = "FILE", .help = "database with the claims"},
     {"model", RZ_OPTION_TEXT, NULL, .value = "DIR", .help = "folder of a fine-tuned model"},
     {"task", RZ_OPTION_LIST, NULL, .value = "NAME", .help = "only these tasks (default: all)"},
     {"split", RZ_OPTION_TEXT, "held_out", .value = "NAME",
      .help = "held_out, tuning, train or all"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N",
-     .help = "in place of the split: fold K of N (1/5 … 5/5), as held out when it was trained"},
+     .help = "in place of the split: fold K of N (1/5 … 5/5) that finetune --fold held out"},
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
      .help = "true risks that simulate wrote (--truth)"},
     {"out", RZ_OPTION_TEXT, NULL, .value = "DIR",
@@ -42,13 +42,12 @@ static rz_status read_split(const rz_options *options, evaluate_options *out, ch
     const char *fold = rz_options_text(options, "fold"), *name = rz_options_text(options, "split");
     if (fold != NULL) {
         rz_split_rule rule;
+        if (rz_options_given(options, "split"))
+            return rz_fail(error, RZ_E_USAGE, "give --split or --fold, not both");
         rz_status status = train_fold_read(fold, &rule, error);
         if (status != RZ_OK)
             return status;
-        if (rz_options_given(options, "split"))
-            return rz_fail(error, RZ_E_USAGE, "give --split or --fold, not both");
-        out->fold = rule.fold;
-        out->n_folds = rule.n_folds;
+        out->rule = rule;
         (void)snprintf(label, 32, "fold %u/%u", rule.fold + 1, rule.n_folds);
         return RZ_OK;
     }
@@ -286,8 +285,8 @@ rz_status cmd_evaluate(int argc, char *const *argv, rz_error *error)
     if (status != RZ_OK || stop)
         goto out;
     const char *db = rz_options_text(options, "db"), *model = rz_options_text(options, "model");
-    if (db == NULL || model == NULL) {
-        status = rz_fail(error, RZ_E_USAGE, "--db and --model are needed; --help tells more");
+    if (model == NULL) {
+        status = rz_fail(error, RZ_E_USAGE, "--model is needed; --help tells more");
         goto out;
     }
     status = rz_store_open(db, &store_options, &store, error);

@@ -4,7 +4,6 @@
 
 #include "base/portable_math.h"
 #include "base/size.h"
-#include "train/split.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,10 +16,8 @@ static const double NEAREST = 1e-4;
 
 static bool chosen(const evaluate_options *o, const rz_cohort_member *m)
 {
-    if (o->n_folds > 0) {
-        rz_split_rule rule = {.n_folds = o->n_folds, .fold = o->fold};
-        return rz_split_by(rule, m->hash) == RZ_SPLIT_HELD_OUT;
-    }
+    if (o->rule.n_folds > 0)
+        return rz_split_by(o->rule, m->hash) == RZ_SPLIT_HELD_OUT;
     return o->all || m->split == o->split;
 }
 

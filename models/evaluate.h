@@ -5,13 +5,13 @@
 
 #include "base/progress.h"
 #include "report/report.h"
+#include "train/split.h"
 #include "truth_table.h"
 
 typedef struct evaluate_options {
     rz_split split;
-    bool all;      /* every split, whatever `split` says */
-    unsigned fold; /* held-out fold 0 … n_folds-1, in place of the split */
-    unsigned n_folds;
+    bool all;                 /* every split, whatever `split` says */
+    rz_split_rule rule;       /* with n_folds > 0: that held-out fold, in place of the split */
     uint64_t heads;           /* bit i: head i */
     const truth_table *truth; /* NULL: not known; its tasks are the model's heads, in their order */
     unsigned bootstraps;

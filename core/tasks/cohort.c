@@ -24,15 +24,18 @@ const char *rz_attrition_text(rz_attrition_step step)
     return (unsigned)step < RZ_ATTRITION_COUNT ? attrition_texts[step] : "unknown";
 }
 
-/* Little-endian bytes, so that the choice is the same on every machine. */
-static uint64_t day_priority(uint64_t patient_hash, int32_t day, uint64_t seed)
+/* Where in the patient's time the search for an index begins. It may depend on the first claim day
+ * and on the facility's data end, never on what happened later: see the header. */
+static int64_t drawn_day(const rz_task *task, uint64_t patient_hash, const rz_claim_day *first,
+                         uint64_t seed)
 {
-    unsigned char bytes[12];
-    for (int i = 0; i < 8; i++)
+    int64_t from = (int64_t)first->day + task->min_history_days;
+    int64_t to = (int64_t)first->data_end_day - task->horizon_days;
+    unsigned char bytes[8];
+    for (int i = 0; i < 8; i++) /* the same on every machine */
         bytes[i] = (unsigned char)(patient_hash >> (8 * i));
-    for (int i = 0; i < 4; i++)
-        bytes[8 + i] = (unsigned char)((uint32_t)day >> (8 * i));
-    return rz_hash64(bytes, sizeof bytes, seed);
+    uint64_t draw = rz_hash64(bytes, sizeof bytes, seed);
+    return to > from ? from + (int64_t)(draw % (uint64_t)(to - from + 1)) : from;
 }
 
 /* The last step that this claim day passes; the steps follow the order of the reasons. */
@@ -60,24 +63,23 @@ bool rz_cohort_index(const rz_task *task, const rz_timeline *timeline, const rz_
                      size_t n_days, uint64_t seed, int32_t *index_day, rz_attrition_step *passed)
 {
     rz_task_facts facts;
-    bool found = false;
-    uint64_t lowest = 0;
     *passed = RZ_ATTRITION_PATIENTS;
+    if (n_days == 0)
+        return false;
+    int64_t from = drawn_day(task, timeline->hash, &days[0], seed);
     rz_task_facts_of(task, timeline, &facts);
     for (size_t i = 0; i < n_days; i++) {
+        if (days[i].day < from)
+            continue;
         rz_attrition_step step = day_step(task, &facts, timeline, &days[i]);
         if (step > *passed)
             *passed = step;
-        if (step != RZ_ATTRITION_HISTORY)
-            continue;
-        uint64_t priority = day_priority(timeline->hash, days[i].day, seed);
-        if (found && (priority > lowest || (priority == lowest && days[i].day >= *index_day)))
-            continue;
-        found = true;
-        lowest = priority;
-        *index_day = days[i].day;
+        if (step == RZ_ATTRITION_HISTORY) {
+            *index_day = days[i].day;
+            return true;
+        }
     }
-    return found;
+    return false;
 }
 
 static rz_status reserve(rz_cohort *cohort, rz_error *error)

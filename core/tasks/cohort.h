@@ -1,10 +1,15 @@
 /* Cohorts: one index day per patient and the label, with the table of who was left out.
  *
- * Index rule: every distinct known_day of a patient's claims is a claim day. A claim day is
- * eligible when index + horizon does not pass the facility's data end and rz_task_eligible agrees.
- * Each claim day has a priority, rz_hash64 of (patient hash, day, seed), and the eligible day with
- * the lowest priority is the index: chosen by hash, whatever happens later to the patient, and the
- * same day for two tasks whenever it is eligible for both. */
+ * Index rule: every distinct known_day of a patient's claims is a claim day. It is eligible when
+ * index + horizon does not pass the facility's data end and rz_task_eligible agrees. A day is drawn
+ * by rz_hash64 of patient hash and seed, evenly from the end of the required history after the
+ * first claim day to the last day with a whole horizon in the data; the index is the first eligible
+ * claim day from there on.
+ *
+ * So a day becomes the index for reasons that lie before it. Drawing one of all eligible days would
+ * not do: who falls ill has eligible days only before that, the drawn one lies closer to the onset,
+ * and risks come out too high (twice, on simulated patients). For the same reason a patient whose
+ * outcome, death or last claim came before the drawn day is no member. */
 #ifndef RZ_TASKS_COHORT_H
 #define RZ_TASKS_COHORT_H
 
@@ -20,7 +25,7 @@ enum { RZ_COHORT_SEED = 1 };
 /* Steps of the attrition table; a patient is counted at the last step passed by any claim day. */
 #define RZ_ATTRITION_MAP(X)                                                                        \
     X(PATIENTS, "patients in the store")                                                           \
-    X(CLAIM_DAY, "with a claim day")                                                               \
+    X(CLAIM_DAY, "with a claim day from the drawn day on")                                         \
     X(FOLLOW_UP, "with the horizon inside the data")                                               \
     X(ALIVE, "alive at the index")                                                                 \
     X(NOT_RECORDED, "outcome not recorded before")                                                 \

@@ -1,19 +1,20 @@
 #include "task_fixture.h"
 
 #include "base/hash.h"
+#include "base/rng.h"
 
 #include <unistd.h>
 
-/* The rule of the header, computed the slow way. */
-static uint64_t priority(uint64_t hash, int32_t day, uint64_t seed)
+/* The rule of the header, computed another way. */
+static int32_t drawn(uint64_t hash, int32_t first_day, int32_t data_end, uint64_t seed)
 {
-    unsigned char bytes[12];
+    unsigned char bytes[8];
     memcpy(bytes, &hash, 8);
-    memcpy(bytes + 8, &day, 4);
-    return rz_hash64(bytes, sizeof bytes, seed);
+    int32_t from = first_day + 365, days = data_end - 365 - from + 1;
+    return from + (int32_t)(rz_hash64(bytes, sizeof bytes, seed) % (uint64_t)days);
 }
 
-static void the_lowest_priority_wins(void **state)
+static void the_first_eligible_day_from_the_drawn_one(void **state)
 {
     (void)state;
     rz_task task = fixture_task();
@@ -21,33 +22,69 @@ static void the_lowest_priority_wins(void **state)
     rz_timeline timeline = TIMELINE(events);
     rz_claim_day days[40];
     for (int i = 0; i < 40; i++)
-        days[i] = (rz_claim_day){.day = 1010 + 30 * i, .data_end_day = 2300};
-    unsigned chosen_days[40] = {0}, distinct = 0;
-    for (uint64_t hash = 1; hash <= 200; hash++) {
-        int32_t index = 0, wanted = 0;
-        uint64_t lowest = UINT64_MAX;
+        days[i] = (rz_claim_day){.day = 1010 + 30 * i, .data_end_day = 3000};
+    unsigned chosen = 0, distinct = 0, counts[40] = {0};
+    for (uint64_t i = 1; i <= 600; i++) {
+        int32_t index = 0, wanted = RZ_DAY_NONE;
         rz_attrition_step passed;
-        timeline.hash = hash * 0x9E3779B97F4A7C15u;
-        /* eligible: a year of record, a year ahead, outcome not yet known */
-        for (int i = 0; i < 40; i++) {
-            int32_t day = days[i].day;
-            if (day >= 1365 && day + 365 <= 2300 && day < 2001 &&
-                priority(timeline.hash, day, 9) < lowest) {
-                lowest = priority(timeline.hash, day, 9);
-                wanted = day;
-            }
-        }
-        assert_true(rz_cohort_index(&task, &timeline, days, 40, 9, &index, &passed));
+        timeline.hash = i * 0x9E3779B97F4A7C15u;
+        int32_t from = drawn(timeline.hash, 1010, 3000, 9);
+        assert_in_range(from, 1375, 2635);
+        /* eligible: the outcome is not known yet; history and follow-up are there from 1375 on */
+        for (int k = 39; k >= 0; k--)
+            if (days[k].day >= from && days[k].day < 2001)
+                wanted = days[k].day;
+        bool found = rz_cohort_index(&task, &timeline, days, 40, 9, &index, &passed);
+        assert_int_equal(found, wanted != RZ_DAY_NONE);
+        if (!found) /* drawn after the outcome, or after the last claim */
+            assert_int_equal(passed,
+                             from <= days[39].day ? RZ_ATTRITION_ALIVE : RZ_ATTRITION_PATIENTS);
+        if (!found)
+            continue;
         assert_int_equal(index, wanted);
         assert_int_equal(passed, RZ_ATTRITION_HISTORY);
-        chosen_days[(index - 1010) / 30]++;
+        counts[(index - 1010) / 30]++;
+        chosen++;
     }
     for (int i = 0; i < 40; i++)
-        distinct += chosen_days[i] > 0;
-    assert_true(distinct >= 15); /* of 19 eligible days: not the first one, not the last one */
+        distinct += counts[i] > 0;
+    assert_int_equal(distinct, 21); /* every eligible day is somebody's index */
+    /* drawn before the last eligible day in 596 of 1261 cases */
+    check_near(chosen, 600 * 616.0 / 1261.0, 45);
 }
 
-/* The same day for two tasks whenever it is eligible for both. */
+/* Patients whose outcome comes at a constant rate: the share of positives is that rate. A rule that
+ * draws among the days before the outcome finds far more of them. */
+static void the_index_does_not_seek_the_outcome(void **state)
+{
+    (void)state;
+    enum { PATIENTS = 6000, FIRST = 1000, END = 4650 };
+    rz_task task = fixture_task();
+    rz_claim_day days[122];
+    rz_rng rng;
+    size_t n = 0, members = 0, positives = 0;
+    rz_rng_init(&rng, 5, 0);
+    for (int32_t day = FIRST; day <= END; day += 30)
+        days[n++] = (rz_claim_day){.day = day, .data_end_day = END};
+    const double a_year = 0.2; /* hazard */
+    for (uint64_t i = 0; i < PATIENTS; i++) {
+        double onset = FIRST + 365.0 * rz_rng_exponential(&rng) / a_year;
+        int32_t day = onset < END ? (int32_t)onset + 1 : END + 1, index, outcome;
+        const rz_timeline_event events[] = {VISIT(FIRST, FIRST), DIAGNOSIS(day, day, "N189")};
+        rz_timeline timeline = TIMELINE(events);
+        rz_attrition_step passed;
+        timeline.hash = rz_rng_u64(&rng);
+        if (!rz_cohort_index(&task, &timeline, days, n, 1, &index, &passed))
+            continue;
+        members++;
+        positives += rz_task_outcome(&task, &timeline, index, &outcome);
+    }
+    double expected = 1.0 - exp(-a_year), share = (double)positives / (double)members;
+    assert_true(members > PATIENTS / 4);
+    check_near(share, expected, 4.0 * sqrt(expected * (1 - expected) / (double)members));
+}
+
+/* The same day for tasks of one population, for which it is eligible. */
 static void tasks_share_the_index(void **state)
 {
     (void)state;
@@ -56,15 +93,19 @@ static void tasks_share_the_index(void **state)
     other.outcomes[0] = (rz_task_prefix){RZ_SYSTEM_ICD10, "I10"};
     const rz_timeline_event events[] = {VISIT(1000, 1010)};
     rz_timeline timeline = TIMELINE(events);
-    rz_claim_day days[] = {{.day = 1400, .data_end_day = 3000},
-                           {.day = 1500, .data_end_day = 3000},
-                           {.day = 1600, .data_end_day = 3000},
-                           {.day = 1700, .data_end_day = 3000}};
-    int32_t a = 0, b = 0;
+    rz_claim_day days[30];
     rz_attrition_step passed;
-    assert_true(rz_cohort_index(&task, &timeline, days, 4, 1, &a, &passed));
-    assert_true(rz_cohort_index(&other, &timeline, days, 4, 1, &b, &passed));
-    assert_int_equal(a, b);
+    unsigned compared = 0;
+    for (int i = 0; i < 30; i++)
+        days[i] = (rz_claim_day){.day = 1010 + 40 * i, .data_end_day = 2600};
+    for (uint64_t seed = 0; seed < 100; seed++) {
+        int32_t a = 0, b = 0;
+        bool found = rz_cohort_index(&task, &timeline, days, 30, seed, &a, &passed);
+        assert_int_equal(rz_cohort_index(&other, &timeline, days, 30, seed, &b, &passed), found);
+        assert_int_equal(a, b);
+        compared += found;
+    }
+    assert_true(compared > 50);
 }
 
 /* What happens after a day, outcome, death or silence, never makes it the index or unmakes it. */
@@ -73,20 +114,27 @@ static void the_choice_is_blind_to_the_future(void **state)
     (void)state;
     rz_task task = fixture_task();
     const rz_timeline_event quiet[] = {VISIT(1000, 1010)};
-    const rz_timeline_event eventful[] = {VISIT(1000, 1010), DIAGNOSIS(1750, 1751, "N189"),
-                                          DEATH(1760, 1761)};
-    rz_timeline a = TIMELINE(quiet), b = TIMELINE(eventful);
-    rz_claim_day days[] = {{.day = 1400, .data_end_day = 3000},
-                           {.day = 1500, .data_end_day = 3000},
-                           {.day = 1600, .data_end_day = 3000},
-                           {.day = 1700, .data_end_day = 3000}};
+    rz_timeline a = TIMELINE(quiet);
+    rz_claim_day days[30];
     rz_attrition_step passed;
-    for (uint64_t seed = 0; seed < 20; seed++) {
+    unsigned compared = 0;
+    for (int i = 0; i < 30; i++)
+        days[i] = (rz_claim_day){.day = 1010 + 40 * i, .data_end_day = 2600};
+    for (uint64_t seed = 0; seed < 300; seed++) {
         int32_t one = 0, two = 0;
-        assert_true(rz_cohort_index(&task, &a, days, 4, seed, &one, &passed));
-        assert_true(rz_cohort_index(&task, &b, days, 4, seed, &two, &passed));
+        if (!rz_cohort_index(&task, &a, days, 30, seed, &one, &passed))
+            continue;
+        const rz_timeline_event eventful[] = {VISIT(1000, 1010), DIAGNOSIS(one, one + 1, "N189"),
+                                              DEATH(one + 1, one + 1)};
+        rz_timeline b = TIMELINE(eventful);
+        size_t n = 0;
+        while (n < 30 && days[n].day <= one) /* the last claim is that of the index */
+            n++;
+        assert_true(rz_cohort_index(&task, &b, days, n, seed, &two, &passed));
         assert_int_equal(one, two);
+        compared++;
     }
+    assert_true(compared > 150);
 }
 
 static void one_step(const rz_timeline *timeline, const rz_claim_day *days, size_t n,
@@ -115,20 +163,25 @@ static void every_step_of_the_table(void **state)
     rz_timeline timeline = TIMELINE(events), gone = TIMELINE(dead), ill = TIMELINE(recorded);
     rz_timeline old = timeline;
     old.birth_day = -30000;
-    const rz_claim_day at_end[] = {{.day = 1500, .data_end_day = 1864}};
-    const rz_claim_day in_time[] = {{.day = 1500, .data_end_day = 1865}};
-    const rz_claim_day early[] = {{.day = 1364, .data_end_day = 1865}};
-    const rz_claim_day mixed[] = {{.day = 1364, .data_end_day = 1865},
-                                  {.day = 1500, .data_end_day = 1865},
-                                  {.day = 1600, .data_end_day = 1865}};
+    /* Of the first day 1135 and a year of history the drawn day can only be 1500. */
+    const rz_claim_day at_end[] = {{.day = 1135, .data_end_day = 1864},
+                                   {.day = 1500, .data_end_day = 1864}};
+    const rz_claim_day in_time[] = {{.day = 1135, .data_end_day = 1865},
+                                    {.day = 1500, .data_end_day = 1865},
+                                    {.day = 1600, .data_end_day = 1865}};
+    const rz_claim_day before[] = {{.day = 1135, .data_end_day = 1865},
+                                   {.day = 1499, .data_end_day = 1865}};
+    /* A record whose events become known later than its claim days say is short. */
+    const rz_timeline_event slow[] = {VISIT(1136, 1140)};
+    rz_timeline brief = TIMELINE(slow);
     one_step(&timeline, NULL, 0, RZ_ATTRITION_PATIENTS);
-    one_step(&timeline, at_end, 1, RZ_ATTRITION_CLAIM_DAY);
-    one_step(&gone, in_time, 1, RZ_ATTRITION_FOLLOW_UP);
-    one_step(&ill, in_time, 1, RZ_ATTRITION_ALIVE);
-    one_step(&old, in_time, 1, RZ_ATTRITION_NOT_RECORDED);
-    one_step(&timeline, early, 1, RZ_ATTRITION_POPULATION);
-    one_step(&timeline, in_time, 1, RZ_ATTRITION_HISTORY);
-    one_step(&timeline, mixed, 3, RZ_ATTRITION_HISTORY);
+    one_step(&timeline, before, 2, RZ_ATTRITION_PATIENTS);
+    one_step(&timeline, at_end, 2, RZ_ATTRITION_CLAIM_DAY);
+    one_step(&gone, in_time, 3, RZ_ATTRITION_FOLLOW_UP);
+    one_step(&ill, in_time, 3, RZ_ATTRITION_ALIVE);
+    one_step(&old, in_time, 3, RZ_ATTRITION_NOT_RECORDED);
+    one_step(&brief, in_time, 2, RZ_ATTRITION_POPULATION);
+    one_step(&timeline, in_time, 3, RZ_ATTRITION_HISTORY);
 }
 
 static void labels_and_deaths(void **state)
@@ -137,7 +190,9 @@ static void labels_and_deaths(void **state)
     rz_error error = {0};
     rz_task task = fixture_task();
     rz_cohort cohort = {0};
-    const rz_claim_day day[] = {{.day = 1500, .data_end_day = 3000}};
+    /* one claim day, and a data end that leaves it as the only day to draw */
+    const rz_claim_day day[] = {{.day = 1135, .data_end_day = 1865},
+                                {.day = 1500, .data_end_day = 1865}};
     const rz_timeline_event ill[] = {VISIT(1000, 1010), DIAGNOSIS(1865, 1900, "N189"),
                                      DEATH(1866, 1866)};
     const rz_timeline_event late[] = {VISIT(1000, 1010), DIAGNOSIS(1866, 1900, "N189")};
@@ -146,7 +201,7 @@ static void labels_and_deaths(void **state)
     rz_timeline timelines[] = {TIMELINE(ill), TIMELINE(late), TIMELINE(died), TIMELINE(died_later)};
     timelines[1].birth_day = RZ_DAY_NONE;
     for (size_t i = 0; i < RZ_COUNT(timelines); i++)
-        check_ok(rz_cohort_add(&cohort, &task, &timelines[i], day, 1, 1, &error));
+        check_ok(rz_cohort_add(&cohort, &task, &timelines[i], day, 2, 1, &error));
     assert_int_equal(cohort.n, 4);
     assert_int_equal(cohort.positives, 1);
     assert_int_equal(cohort.died_without_outcome, 1);
@@ -242,27 +297,43 @@ static void from_a_store(void **state)
     tasks[1].age_min = 100;
     check_ok(rz_cohort_build(store, tasks, 2, RZ_COHORT_SEED, &progress, cohorts, &error));
     assert_int_equal(reported, STORED);
-    /* 1005: too short a record; 1405: 405 days of it; 1805: eligible unless recorded */
+    /* From 1370 to 1835 a day is drawn: 1405 or 1805 is next, or no day with follow-up. On 1805
+     * the outcome of 1800 is known; 395 days after 1405 it lies beyond the horizon. */
+    size_t wanted = 0, wanted_positive = 0;
+    for (int i = 0; i < STORED; i++) {
+        char patient[16];
+        (void)snprintf(patient, sizeof patient, "p%d", i);
+        uint64_t hash = rz_patient_hash("F1", patient);
+        int32_t from = drawn(hash, 1005, 2200, RZ_COHORT_SEED);
+        wanted += from <= 1405 || (from <= 1805 && i % 3 != 0);
+    }
     assert_int_equal(cohorts[0].passed[RZ_ATTRITION_PATIENTS], STORED);
-    assert_int_equal(cohorts[0].n, STORED);
+    assert_int_equal(cohorts[0].n, wanted);
+    assert_int_equal(cohorts[0].passed[RZ_ATTRITION_HISTORY], wanted);
+    assert_int_equal(cohorts[0].positives, 0);
     assert_int_equal(cohorts[1].n, 0);
-    assert_int_equal(cohorts[1].passed[RZ_ATTRITION_NOT_RECORDED], STORED);
+    assert_int_equal(cohorts[1].passed[RZ_ATTRITION_NOT_RECORDED], wanted);
     assert_int_equal(cohorts[1].passed[RZ_ATTRITION_POPULATION], 0);
-    size_t positives = 0;
     for (size_t i = 0; i < cohorts[0].n; i++) {
         const rz_cohort_member *m = &cohorts[0].members[i];
         assert_true(i == 0 || m[-1].patient < m->patient);
         assert_true(m->index_day == 1405 || m->index_day == 1805);
-        assert_true(!m->label || (m->index_day == 1405 && m->outcome_day == 1800));
-        positives += m->label;
     }
-    /* the outcome on day 1800 lies 395 days after 1405: beyond the horizon */
-    assert_int_equal(positives, 0);
     for (int i = 0; i < 2; i++)
         rz_cohort_done(&cohorts[i]);
+    /* With a horizon that reaches day 1800 those of 1405 are positive. */
     tasks[0].horizon_days = 395;
+    for (int i = 0; i < STORED; i += 3) {
+        char patient[16];
+        unsigned char bytes[8];
+        (void)snprintf(patient, sizeof patient, "p%d", i);
+        uint64_t hash = rz_patient_hash("F1", patient);
+        memcpy(bytes, &hash, 8);
+        wanted_positive += rz_hash64(bytes, 8, RZ_COHORT_SEED) % 436 <= 35; /* 1370 … 1405 */
+    }
     check_ok(rz_cohort_build(store, tasks, 1, RZ_COHORT_SEED, NULL, cohorts, &error));
-    assert_int_equal(cohorts[0].positives, STORED / 3);
+    assert_true(wanted_positive > 5);
+    assert_int_equal(cohorts[0].positives, wanted_positive);
     rz_cohort_done(&cohorts[0]);
 
     int calls = 0;
@@ -280,7 +351,8 @@ static void from_a_store(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_lowest_priority_wins),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_first_eligible_day_from_the_drawn_one),
+                                       cmocka_unit_test(the_index_does_not_seek_the_outcome),
                                        cmocka_unit_test(tasks_share_the_index),
                                        cmocka_unit_test(the_choice_is_blind_to_the_future),
                                        cmocka_unit_test(every_step_of_the_table),
