@@ -84,7 +84,7 @@
         "fold", RZ_OPTION_TEXT, NULL,                                                              \
             .value = "K/N",                                                                        \
             .help =                                                                                \
-                "small sets: hold out fold K of N (1/5 … 5/5) and tune on an eighth of the rest" \
+                "small sets: hold out fold K of N (1/5 … 5/5) and tune on a quarter of the rest" \
     }
 
 rz_train_options train_options_read(const rz_options *options, const rz_progress *progress);

@@ -1,5 +1,5 @@
 /* Who is learnt from, who is tuned on, who is held out: by patient hash alone, either 80/10/10 or,
- * for small sets, by cross-validation, where fold k is held out and an eighth of the rest tunes. */
+ * for small sets, by cross-validation, where fold k is held out and a quarter of the rest tunes. */
 #ifndef RZ_TRAIN_SPLIT_H
 #define RZ_TRAIN_SPLIT_H
 
@@ -10,7 +10,7 @@ typedef struct rz_split_rule {
     unsigned fold;    /* 0 … n_folds-1: the held-out one */
 } rz_split_rule;
 
-enum { RZ_TUNING_SHARE = 8 /* of cross-validation: one in eight */ };
+enum { RZ_TUNING_SHARE = 4 /* of cross-validation: one in four, or calibration lacks outcomes */ };
 
 static inline rz_split rz_split_by(rz_split_rule rule, uint64_t patient_hash)
 {
