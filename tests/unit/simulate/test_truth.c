@@ -108,8 +108,9 @@ static void the_truth_is_calibrated(void **state)
                 high_observed += rows[t].label[i];
             }
         }
-        print_message("%s: n %zu, expected %.1f, observed %.0f; of risk 8 %% and more %.1f, %.0f\n",
-                      tasks[t].name, rows[t].n, wanted, observed, high, high_observed);
+        print_message(
+            "# %s: n %zu, expected %.1f, observed %.0f; of risk 8 %% and more %.1f, %.0f\n",
+            tasks[t].name, rows[t].n, wanted, observed, high, high_observed);
         check_near(observed, wanted, 3.5 * sqrt(variance));
         check_near(high_observed, high, 3.5 * sqrt(high_variance));
         check_near(observed / (double)rows[t].n, 0.085, 0.065); /* 2 to 15 % */
@@ -135,7 +136,7 @@ static void history_tells_more_than_age_and_sex(void **state)
         }
         double truth = rz_auroc(rows[t].risk, rows[t].label, rows[t].n);
         double age_sex = rz_auroc(baseline, rows[t].label, rows[t].n);
-        print_message("%s: AUROC %.3f, age and sex %.3f\n", tasks[t].name, truth, age_sex);
+        print_message("# %s: AUROC %.3f, age and sex %.3f\n", tasks[t].name, truth, age_sex);
         assert_true(truth > 0.75 && truth < 0.95);
         /* About a hundred cases a task leave some 0.03 of noise; the mean of the four has less. */
         assert_true(age_sex < truth - 0.02);
