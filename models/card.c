@@ -1,6 +1,7 @@
 /* The model card: what the model is, what it was made from and what it must not be used for. */
 #include "base/buffer.h"
 #include "base/file.h"
+#include "report/report.h"
 #include "train_options.h"
 
 #include <limits.h>
@@ -84,7 +85,10 @@ rz_status card_write(const card *c, rz_error *error)
     char path[PATH_MAX];
     page p = {.status = RZ_OK};
     rz_buffer_init(&p.text, CARD_BYTES_MAX);
-    say(&p, "# %s\n\nDecision support for research use, not a diagnosis.\n\n", c->title);
+    say(&p, "# %s\n", c->title);
+    if (p.status == RZ_OK)
+        p.status = rz_card_use(&p.text);
+    say(&p, "\n## Model\n\n");
     if (c->model != NULL) {
         const rz_config *m = &c->model->config;
         say(&p, "- family %s, size %s: %zu parameters without heads\n", m->family, m->size,
@@ -107,6 +111,8 @@ rz_status card_write(const card *c, rz_error *error)
             c->result->seconds, c->result->best_loss, (unsigned long long)c->result->best_step);
     if (c->n_heads > 0)
         say_tasks(&p, c);
+    if (c->n_heads > 0 && p.status == RZ_OK)
+        p.status = rz_card_outcomes(c->heads, c->n_heads, &p.text);
     say_attrition(&p, c);
     if (c->n_options > 0)
         say(&p, "\n## Settings\n\n");
@@ -114,11 +120,8 @@ rz_status card_write(const card *c, rz_error *error)
         const char *value = rz_options_text(c->options, c->option_names[i]);
         say(&p, "- %s: %s\n", c->option_names[i], value != NULL ? value : "not set");
     }
-    say(&p, "\n## Limits\n\nThe risks describe patients whose claims look like those of the "
-            "training record. They are not validated anywhere else, they age with coding habits "
-            "and prices, and the date of each calibration says from when it is. A band says how "
-            "sure the frequency among patients scored alike is, not how sure it is about one "
-            "person.\n");
+    if (p.status == RZ_OK)
+        p.status = rz_card_limits(&p.text);
     (void)snprintf(path, sizeof path, "%s/card.md", c->folder);
     rz_status status = p.status == RZ_OK
                            ? rz_file_write(path, p.text.data, p.text.length, error)

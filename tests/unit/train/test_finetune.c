@@ -149,8 +149,8 @@ static void few_balanced_labels(void **state)
             assert_int_equal(labels->rows[r].split, RZ_SPLIT_TRAIN);
     rz_labels_done(labels);
     check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, labels, &error));
-    check_fails(rz_labels_draw(labels, &task, 300, true, 5, &error), RZ_E_INVALID,
-                "positives to learn from, not 150");
+    check_fails(rz_labels_draw(labels, &task, 600, true, 5, &error), RZ_E_INVALID,
+                "positives to learn from, not 300");
     rz_labels_done(labels);
     free(labels);
     rz_dataset_close(dataset);
