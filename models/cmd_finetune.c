@@ -29,7 +29,7 @@ static const rz_option table[] = {
      .help = "take size and vocabulary of --model, but start from fresh values"},
     {"tuning-tokens", RZ_OPTION_INT, "60000", .max = 1e12, .value = "N",
      .help = "early stopping looks at about so many tokens; 0 = all (calibration sees all)"},
-    TRAIN_OPTION_ROWS("0.0005", "0.1", "4096", "0.01"),
+    TRAIN_OPTION_ROWS("0.001", "0.1", "2048", "0.01"),
 };
 
 static const char usage[] =

@@ -14,13 +14,13 @@ static const rz_option table[] = {
      .help = "vocab.json (default: made from the training split)"},
     {"min-patients", RZ_OPTION_INT, "0", .max = 1e9, .value = "N",
      .help = "patients that a code of the vocabulary needs; 0 = 0.1 %, at least 2"},
-    {"mask", RZ_OPTION_TEXT, "code", .value = "WHAT",
+    {"mask", RZ_OPTION_TEXT, "token", .value = "WHAT",
      .help = "token, or code: hide every occurrence of a chosen code"},
     {"norm", RZ_OPTION_TEXT, "post", .value = "WHERE", .help = "post or pre"},
     {"pooling", RZ_OPTION_TEXT, "cls", .value = "HOW", .help = "cls or mean"},
     {"tuning-tokens", RZ_OPTION_INT, "20000", .max = 1e12, .value = "N",
      .help = "the tuning loss is taken on about so many tokens; 0 = all"},
-    TRAIN_OPTION_ROWS("0.001", "0.1", "4096", "0.01"),
+    TRAIN_OPTION_ROWS("0.001", "0.1", "1024", "0.01"),
 };
 
 static const char usage[] =

@@ -78,7 +78,7 @@ typedef struct rz_targets {
     size_t capacity;                       /* of each position buffer; owned, see rz_targets_done */
 } rz_targets;
 
-/* Sums over positions, not means. Divide by the counts. */
+/* Sums over positions of one packed batch, not means. Divide by the counts. */
 typedef struct rz_losses {
     double diagnosis, medication, age;
     size_t n_diagnoses, n_medications, n_ages;

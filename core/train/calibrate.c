@@ -77,23 +77,34 @@ static size_t group_of(const groups *g, size_t i, size_t n)
 static rz_status fit_platt(groups *g, double n_positive, double n_negative, map *out,
                            rz_error *error)
 {
-    double mass1 = 0.0, mass0 = 0.0;
+    double mass1 = 0.0, mass0 = 0.0, mean = 0.0, spread = 0.0;
     for (size_t i = 0; i < g->n; i++) {
         mass1 += g->positive[i];
         mass0 += g->negative[i];
+        mean += (g->positive[i] + g->negative[i]) * g->x[i];
     }
+    /* Fitted on standardised logits: a weak model's lie so close together that Newton's steps
+     * would lose them in rounding. */
+    mean /= mass1 + mass0;
+    for (size_t i = 0; i < g->n; i++)
+        spread += (g->positive[i] + g->negative[i]) * (g->x[i] - mean) * (g->x[i] - mean);
+    spread = sqrt(spread / (mass1 + mass0));
+    if (!(spread > 0.0))
+        return rz_fail(error, RZ_E_RANGE, "a resample has one score only");
     double soft = fmin(mass1 / (n_positive + 2.0), mass0 / (n_negative + 2.0));
     double share1 = soft / mass1, share0 = soft / mass0;
     for (size_t i = 0; i < g->n; i++) {
         double up = g->positive[i] * (1.0 - share1) + g->negative[i] * share0;
-        g->rows_x[2 * i] = g->rows_x[2 * i + 1] = g->x[i];
+        g->rows_x[2 * i] = g->rows_x[2 * i + 1] = (g->x[i] - mean) / spread;
         g->rows_label[2 * i] = 1;
         g->rows_weight[2 * i] = up;
         g->rows_weight[2 * i + 1] = g->positive[i] + g->negative[i] - up;
     }
-    out->n_knots = 0;
+    *out = (map){0};
     rz_status status = rz_logistic_fit(g->rows_x, g->rows_label, g->rows_weight, 2 * g->n,
                                        &out->intercept, &out->slope, error);
+    out->slope /= spread;
+    out->intercept -= out->slope * mean;
     if (status != RZ_OK || out->slope >= RZ_CALIBRATION_SLOPE_MIN)
         return status;
     /* The mean of the map grows with the intercept: halve until it meets the mean of the labels. */

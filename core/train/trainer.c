@@ -110,9 +110,30 @@ static rz_status add_row(trainer *t, const char *split, const rz_losses *losses,
     return rz_train_log_add(&t->log, &row, error);
 }
 
+/* One packed batch; its losses are added to the sums. */
+static rz_status run_part(trainer *t, const rz_feed_part *part, float *grads, rz_losses *sums,
+                          rz_error *error)
+{
+    rz_losses part_losses = {0};
+    rz_status status = t->model->family->train(t->model, &part->batch, &part->targets, grads,
+                                               &part_losses, t->scratch, error);
+    if (status != RZ_OK)
+        return status;
+    sums->diagnosis += part_losses.diagnosis;
+    sums->medication += part_losses.medication;
+    sums->age += part_losses.age;
+    sums->n_diagnoses += part_losses.n_diagnoses;
+    sums->n_medications += part_losses.n_medications;
+    sums->n_ages += part_losses.n_ages;
+    for (size_t i = 0; i < t->model->n_heads; i++) {
+        sums->head[i] += part_losses.head[i];
+        sums->n_head[i] += part_losses.n_head[i];
+    }
+    return RZ_OK;
+}
+
 static rz_status evaluate(trainer *t, rz_error *error)
 {
-    const rz_family *family = t->model->family;
     rz_losses losses = {0};
     rz_status status = RZ_OK;
     size_t tokens = 0;
@@ -120,8 +141,7 @@ static rz_status evaluate(trainer *t, rz_error *error)
     for (size_t item = 0; status == RZ_OK && item < t->course->n_tuning;) {
         status = rz_feed_tuning(&t->feed, &item, error);
         if (status == RZ_OK) {
-            status = family->train(t->model, &t->feed.parts[0].batch, &t->feed.parts[0].targets,
-                                   NULL, &losses, t->scratch, error);
+            status = run_part(t, &t->feed.parts[0], NULL, &losses, error);
             tokens += t->feed.parts[0].batch.n_tokens;
         }
     }
@@ -157,8 +177,7 @@ static rz_status learn(trainer *t, rz_error *error)
     memset(t->grads, 0, n * sizeof *t->grads);
     for (size_t i = 0; status == RZ_OK && i < t->feed.n_parts; i++) {
         const rz_feed_part *part = &t->feed.parts[i];
-        status = t->model->family->train(t->model, &part->batch, &part->targets, t->grads, &losses,
-                                         t->scratch, error);
+        status = run_part(t, part, t->grads, &losses, error);
         tokens += part->batch.n_tokens;
     }
     if (status == RZ_OK)
