@@ -52,7 +52,9 @@ rz_status cmd_delete(int argc, char *const *argv, rz_error *error)
         goto out;
     }
     status = rz_client_call(c.client, "DELETE", path.data, NULL, NULL, 0, &reply, error);
-    if (status == RZ_OK)
+    if (status == RZ_OK && rz_options_switch(c.options, "json"))
+        status = command_print_json(reply.json, error);
+    else if (status == RZ_OK)
         (void)puts(claim ? "claim voided" : "patient erased");
 out:
     rz_reply_done(&reply);

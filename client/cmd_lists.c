@@ -9,12 +9,16 @@
 
 static const rz_option plain_table[] = {COMMAND_OPTIONS};
 
+/* Whether a server is ready is asked to be told now. */
+static const rz_option health_table[] = {COMMAND_OPTIONS_TRIES("1")};
+
 static const rz_option patients_table[] = {
     COMMAND_OPTIONS,
     {"facility", RZ_OPTION_TEXT, NULL, .group = "List", .value = "ID", .help = "of one facility"},
     {"after", RZ_OPTION_TEXT, NULL, .group = "List", .value = "CURSOR",
      .help = "go on after the `next` of the last page"},
-    {"limit", RZ_OPTION_INT, "100", 1, 1000, "List", "N", "patients of one page"}};
+    {"limit", RZ_OPTION_INT, "100", 1, 1000, "List", "N",
+     "patients of one page, as far as the server's page-patients-max allows"}};
 
 /* A column: heading, member ("a.b" reaches into an object), alignment. */
 typedef struct column {
@@ -22,7 +26,10 @@ typedef struct column {
     bool right;
 } column;
 
-static const char *cell_of(const json_t *row, const char *member, char cell[64])
+/* Room for the names of all tasks a model can have, in part. */
+enum { CELL_BYTES = 1024 };
+
+static const char *cell_of(const json_t *row, const char *member, char cell[CELL_BYTES])
 {
     const char *dot = strchr(member, '.');
     const json_t *value;
@@ -37,14 +44,14 @@ static const char *cell_of(const json_t *row, const char *member, char cell[64])
     if (json_is_string(value))
         return json_string_value(value);
     if (json_is_integer(value))
-        (void)snprintf(cell, 64, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        (void)snprintf(cell, CELL_BYTES, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
     else if (json_is_real(value))
-        (void)snprintf(cell, 64, "%.3f", json_real_value(value));
+        (void)snprintf(cell, CELL_BYTES, "%.3f", json_real_value(value));
     else if (json_is_array(value)) /* a list of names */
         for (size_t i = 0; i < json_array_size(value); i++) {
             const char *name = json_string_value(json_array_get(value, i));
             size_t used = strlen(cell);
-            (void)snprintf(cell + used, 64 - used, "%s%s", i > 0 ? ", " : "",
+            (void)snprintf(cell + used, CELL_BYTES - used, "%s%s", i > 0 ? ", " : "",
                            name != NULL ? name : "");
         }
     return cell;
@@ -58,7 +65,7 @@ static rz_status print_rows(const json_t *rows, const column *columns, size_t n,
         table_column(&t, columns[i].heading, columns[i].right);
     for (size_t r = 0; r < json_array_size(rows) && status == RZ_OK; r++) {
         const char *texts[TABLE_COLUMNS_MAX];
-        char cells[TABLE_COLUMNS_MAX][64];
+        char cells[TABLE_COLUMNS_MAX][CELL_BYTES];
         for (size_t i = 0; i < n; i++)
             texts[i] = cell_of(json_array_get(rows, r), columns[i].member, cells[i]);
         status = table_row(&t, texts, error);
@@ -102,8 +109,11 @@ rz_status cmd_patients(int argc, char *const *argv, rz_error *error)
         status = rz_buffer_add_text(&path, "/v1/patients");
         static const char *const names[] = {"facility", "after", "limit"};
         for (size_t i = 0; i < RZ_COUNT(names) && status == RZ_OK; i++)
-            status = query_add(&path, names[i], rz_options_text(c.options, names[i]));
-        if (status == RZ_OK)
+            if (rz_options_given(c.options, names[i]))
+                status = query_add(&path, names[i], rz_options_text(c.options, names[i]));
+        if (status != RZ_OK)
+            status = rz_fail(error, status, "the question is too long");
+        else
             status = list(&c, path.data, "patients", columns, RZ_COUNT(columns), error);
     }
     rz_buffer_done(&path);
@@ -151,15 +161,17 @@ rz_status cmd_health(int argc, char *const *argv, rz_error *error)
     command c;
     rz_reply reply = {0};
     rz_status status = command_open(
-        &c, plain_table, RZ_COUNT(plain_table),
+        &c, health_table, RZ_COUNT(health_table),
         "usage: rezept health [FLAGS]\nIs the server ready? Exit code 0 if so, 7 if not yet.\n", 0,
         0, argc, argv, error);
     if (status == RZ_OK && !c.stop) {
         status = rz_client_call(c.client, "GET", "/readyz", NULL, NULL, 0, &reply, error);
-        if (rz_options_switch(c.options, "json") && reply.json != NULL)
-            status = command_print_json(reply.json, error);
+        rz_status printed = RZ_OK;
+        if (rz_options_switch(c.options, "json") && (status == RZ_OK || reply.json != NULL))
+            printed = command_print_json(reply.json, error);
         else if (status == RZ_OK)
             (void)puts("ready");
+        status = status == RZ_OK ? printed : status;
     }
     rz_reply_done(&reply);
     command_close(&c);

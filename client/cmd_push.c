@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const rz_option table[] = {
@@ -25,28 +26,53 @@ static const char usage[] =
     "Without FILE, or with -, standard input is read. An interrupted push of a file goes on where\n"
     "it was acknowledged last when the command is given again.\n";
 
-enum { REFUSED_SHOWN = 20, DOCUMENT_BYTES_MAX = 64 << 20 };
+enum { REFUSED_SHOWN = 20, PLAIN_LINE_EVERY_S = 10 };
 
 typedef struct pushed_so_far {
     uint64_t refused, size; /* bytes of the input; 0 when unknown */
-    bool terminal;
+    uint64_t first_bytes;   /* acknowledged at the first report, an earlier push included */
+    bool terminal, any;
+    struct timespec first, printed;
 } pushed_so_far;
 
-static uint64_t size_of(FILE *input)
+static double seconds_between(const struct timespec *from, const struct timespec *to)
 {
-    struct stat info;
-    return fstat(fileno(input), &info) == 0 && S_ISREG(info.st_mode) ? (uint64_t)info.st_size : 0;
+    return (double)(to->tv_sec - from->tv_sec) + 1e-9 * (double)(to->tv_nsec - from->tv_nsec);
 }
 
+/* One self-overwriting line on a terminal, a plain line every ten seconds elsewhere. */
 static void print_progress(void *context, const rz_push_counts *counts)
 {
-    const pushed_so_far *so_far = context;
-    if (!so_far->terminal)
+    pushed_so_far *so_far = context;
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    if (so_far->first_bytes == 0) {
+        so_far->first_bytes = counts->bytes;
+        so_far->first = now;
+    }
+    if (!so_far->terminal && seconds_between(&so_far->printed, &now) < PLAIN_LINE_EVERY_S)
         return;
-    (void)fprintf(stderr, "\r\033[Kpush %" PRIu64 " claims", counts->lines);
-    if (so_far->size > 0)
+    so_far->printed = now;
+    so_far->any = so_far->terminal;
+    (void)fprintf(stderr, "%spush %" PRIu64 " lines", so_far->terminal ? "\r\033[K" : "",
+                  counts->lines);
+    double seconds = seconds_between(&so_far->first, &now);
+    double rate = seconds > 0 ? (double)(counts->bytes - so_far->first_bytes) / seconds : 0.0;
+    if (so_far->size > 0 && counts->bytes <= so_far->size)
         (void)fprintf(stderr, "  %.0f %%", 100.0 * (double)counts->bytes / (double)so_far->size);
+    if (so_far->size > 0 && counts->bytes <= so_far->size && rate > 0)
+        (void)fprintf(stderr, "  %.1f MB/s  %.0f s left", 1e-6 * rate,
+                      (double)(so_far->size - counts->bytes) / rate);
+    if (!so_far->terminal)
+        (void)fputc('\n', stderr);
     (void)fflush(stderr);
+}
+
+static void clear_line(pushed_so_far *so_far)
+{
+    if (so_far->any)
+        (void)fputs("\r\033[K", stderr);
+    so_far->any = false;
 }
 
 static void print_refused(void *context, uint64_t line, const json_t *result)
@@ -54,46 +80,15 @@ static void print_refused(void *context, uint64_t line, const json_t *result)
     pushed_so_far *so_far = context;
     if (++so_far->refused > REFUSED_SHOWN)
         return;
-    if (so_far->terminal)
-        (void)fputs("\r\033[K", stderr);
-    const json_t *errors = json_object_get(result, "errors");
-    const char *detail = command_text(result, "detail");
-    (void)fprintf(stderr, "refused: line %" PRIu64 ": %s\n", line, detail);
+    clear_line(so_far);
+    const json_t *problem = json_object_get(result, "problem");
+    const json_t *errors = json_object_get(problem, "errors");
+    (void)fprintf(stderr, "refused: line %" PRIu64 ": %s\n", line, command_text(problem, "detail"));
     for (size_t i = 0; i < json_array_size(errors); i++) {
         const json_t *one = json_array_get(errors, i);
         (void)fprintf(stderr, "  %s: %s\n", command_text(one, "pointer"),
                       command_text(one, "detail"));
     }
-}
-
-/* A file whose first line is no JSON of its own but whose whole is: one claim, written for people.
- * Sets *document to the text, or NULL when the input is NDJSON. */
-static rz_status read_document(FILE *input, char **document, size_t *length, rz_error *error)
-{
-    struct stat info;
-    *document = NULL;
-    if (fstat(fileno(input), &info) != 0 || !S_ISREG(info.st_mode) ||
-        info.st_size > DOCUMENT_BYTES_MAX)
-        return RZ_OK;
-    size_t size = (size_t)info.st_size;
-    char *text = malloc(size + 1);
-    if (text == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes", size);
-    size_t got = fread(text, 1, size, input);
-    text[got] = '\0';
-    json_t *first = json_loadb(text, strcspn(text, "\n"), 0, NULL);
-    json_t *whole = first == NULL ? json_loadb(text, got, 0, NULL) : NULL;
-    if (whole != NULL) {
-        *document = text;
-        *length = got;
-    } else {
-        free(text);
-    }
-    json_decref(first);
-    json_decref(whole);
-    if (fseeko(input, 0, SEEK_SET) != 0)
-        return rz_fail_errno(error, errno, "the input cannot be rewound");
-    return RZ_OK;
 }
 
 static void print_counts(const rz_push_counts *counts, bool json)
@@ -120,41 +115,21 @@ static void print_counts(const rz_push_counts *counts, bool json)
     (void)puts(json ? "}" : "");
 }
 
-static rz_status push_document(command *c, const char *text, size_t length, rz_error *error)
+static rz_status push(command *c, FILE *input, const char *state_path, uint64_t size,
+                      rz_error *error)
 {
-    rz_reply reply = {0};
-    rz_push_counts counts = {.lines = 1, .bytes = length};
-    rz_status status = rz_client_call(c->client, "POST", "/v1/claims", "application/json", text,
-                                      length, &reply, error);
-    if (status == RZ_OK) {
-        const json_t *result = json_array_get(json_object_get(reply.json, "claims"), 0);
-        const char *outcome = command_text(result, "outcome");
-        counts.added = strcmp(outcome, "added") == 0;
-        counts.unchanged = strcmp(outcome, "unchanged") == 0;
-        counts.superseded = strcmp(outcome, "superseded") == 0;
-        print_counts(&counts, rz_options_switch(c->options, "json"));
-    } else {
-        pushed_so_far so_far = {0};
-        print_refused(&so_far, 1, reply.json);
-    }
-    rz_reply_done(&reply);
-    return status;
-}
-
-static rz_status push_lines(command *c, FILE *input, const char *state_path, rz_error *error)
-{
-    rz_push push = rz_push_defaults();
+    rz_push options = rz_push_defaults();
     rz_push_counts counts;
-    pushed_so_far so_far = {.size = size_of(input), .terminal = isatty(STDERR_FILENO) == 1};
-    push.batch_lines_max = (size_t)rz_options_int(c->options, "batch-lines");
-    push.batch_bytes_max = (size_t)rz_options_int(c->options, "batch-bytes");
-    push.state_path = state_path;
-    push.refused = print_refused;
-    push.context = &so_far;
-    push.done = print_progress;
-    rz_status status = rz_client_push(c->client, input, &push, &counts, error);
-    if (so_far.terminal)
-        (void)fputs("\r\033[K", stderr);
+    pushed_so_far so_far = {.size = size, .terminal = isatty(STDERR_FILENO) == 1};
+    (void)clock_gettime(CLOCK_MONOTONIC, &so_far.printed);
+    options.batch_lines_max = (size_t)rz_options_int(c->options, "batch-lines");
+    options.batch_bytes_max = (size_t)rz_options_int(c->options, "batch-bytes");
+    options.state_path = state_path;
+    options.refused = print_refused;
+    options.context = &so_far;
+    options.done = print_progress;
+    rz_status status = rz_client_push(c->client, input, &options, &counts, error);
+    clear_line(&so_far);
     if (so_far.refused > REFUSED_SHOWN)
         (void)fprintf(stderr, "… and %" PRIu64 " more refused\n", so_far.refused - REFUSED_SHOWN);
     if (status == RZ_OK || counts.lines > 0)
@@ -164,15 +139,16 @@ static rz_status push_lines(command *c, FILE *input, const char *state_path, rz_
     if (status == RZ_OK && counts.refused > 0)
         status = rz_fail(error, RZ_E_INVALID,
                          "%" PRIu64 " of %" PRIu64 " claims were refused; the others are stored",
-                         counts.refused, counts.lines);
+                         counts.refused,
+                         counts.refused + counts.added + counts.unchanged + counts.superseded);
     return status;
 }
 
 rz_status cmd_push(int argc, char *const *argv, rz_error *error)
 {
     command c;
-    char *document = NULL, *own_state = NULL;
-    size_t length = 0;
+    char *own_state = NULL;
+    struct stat info;
     FILE *input = stdin;
     rz_status status = command_open(&c, table, RZ_COUNT(table), usage, 0, 1, argc, argv, error);
     if (status != RZ_OK || c.stop) {
@@ -181,31 +157,31 @@ rz_status cmd_push(int argc, char *const *argv, rz_error *error)
     }
     const char *path = c.n_operands == 1 && strcmp(c.operands[0], "-") != 0 ? c.operands[0] : NULL;
     const char *state_path = rz_options_text(c.options, "state");
-    if (path != NULL) {
+    if (path != NULL)
         input = fopen(path, "rb");
-        if (input == NULL) {
-            status = rz_fail_errno(error, errno, "cannot open %s", path);
-            goto out;
-        }
-        status = read_document(input, &document, &length, error);
-        if (state_path == NULL) {
-            size_t bytes = strlen(path) + sizeof ".rezept-push";
-            own_state = malloc(bytes);
-            if (own_state != NULL)
-                (void)snprintf(own_state, bytes, "%s.rezept-push", path);
-            state_path = own_state;
-        }
-    } else if (state_path != NULL) {
-        status =
-            rz_fail(error, RZ_E_USAGE, "--state needs a FILE: standard input cannot be resumed");
+    if (input == NULL || fstat(fileno(input), &info) != 0) {
+        status = rz_fail_errno(error, errno, "cannot open %s", path != NULL ? path : "the input");
+        goto out;
+    }
+    bool regular = S_ISREG(info.st_mode);
+    if (S_ISDIR(info.st_mode)) {
+        status = rz_fail(error, RZ_E_USAGE, "%s is a folder; name one file", path);
+    } else if (state_path != NULL && (path == NULL || !regular)) {
+        status = rz_fail(error, RZ_E_USAGE, "--state needs a FILE: a pipe cannot be resumed");
+    } else if (path != NULL && regular && state_path == NULL) {
+        size_t bytes = strlen(path) + sizeof ".rezept-push";
+        own_state = malloc(bytes);
+        if (own_state == NULL)
+            status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for a path");
+        else
+            (void)snprintf(own_state, bytes, "%s.rezept-push", path);
+        state_path = own_state;
     }
     if (status == RZ_OK)
-        status = document != NULL ? push_document(&c, document, length, error)
-                                  : push_lines(&c, input, state_path, error);
+        status = push(&c, input, state_path, regular ? (uint64_t)info.st_size : 0, error);
 out:
     if (input != NULL && input != stdin)
         (void)fclose(input);
-    free(document);
     free(own_state);
     command_close(&c);
     return status;

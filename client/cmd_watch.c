@@ -21,8 +21,9 @@ static const rz_option table[] = {
     {"looks", RZ_OPTION_INT, "0", 0, 1e9, "Watch", "N", "end after N looks, 0 = never"},
     {"change", RZ_OPTION_REAL, "0.01", 0, 1, "Watch", "P", "smallest change that is printed"}};
 
-static const char usage[] = "usage: rezept watch [FLAGS]\n"
-                            "Prints risks that changed since the last look.\n";
+static const char usage[] =
+    "usage: rezept watch [FLAGS]\n"
+    "Prints risks that changed since the last look; with --json one object a line.\n";
 
 enum { SEEN_MAX = 1 << 16 }; /* slots; a power of two, at most half of them are used */
 
@@ -55,14 +56,32 @@ static seen *slot_of(seen *all, size_t *used, uint64_t key)
     return &all[i];
 }
 
-static void print_change(const char *task, const json_t *row, double before)
+static rz_status print_change_json(const char *task, const json_t *row, double before,
+                                   rz_error *error)
+{
+    json_t *line = json_deep_copy(row);
+    json_t *was = isnan(before) ? json_null() : json_real(before);
+    int failed = line == NULL || json_object_set_new(line, "task", json_string(task)) != 0;
+    failed = failed || json_object_set(line, "probability_before", was) != 0 ||
+             json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0 ||
+             fputc('\n', stdout) == EOF;
+    json_decref(was);
+    json_decref(line);
+    return failed ? rz_fail(error, RZ_E_IO, "the change cannot be printed") : RZ_OK;
+}
+
+static rz_status print_change(const command *c, const char *task, const json_t *row, double before,
+                              rz_error *error)
 {
     char now_text[32], before_text[32] = "new";
+    if (rz_options_switch(c->options, "json"))
+        return print_change_json(task, row, before, error);
     if (!isnan(before))
         (void)snprintf(before_text, sizeof before_text, "was %.1f %%", 100.0 * before);
     (void)printf("%s  %s/%s  %s  (%s)\n", task, command_text(row, "facility"),
                  command_text(row, "patient"),
                  risk_percent(json_object_get(row, "probability"), now_text), before_text);
+    return RZ_OK;
 }
 
 static rz_status look(command *c, const char *task, seen *all, size_t *used, rz_error *error)
@@ -93,11 +112,12 @@ static rz_status look(command *c, const char *task, seen *all, size_t *used, rz_
             break;
         }
         if (isnan(s->probability) || fabs(now - s->probability) >= smallest) {
-            print_change(task, row, s->probability);
+            status = print_change(c, task, row, s->probability, error);
             s->probability = now;
         }
     }
-    (void)fflush(stdout);
+    if (status == RZ_OK && fflush(stdout) != 0)
+        status = rz_fail(error, RZ_E_IO, "the changes cannot be printed");
     rz_reply_done(&reply);
     rz_buffer_done(&path);
     return status;
@@ -144,6 +164,8 @@ rz_status cmd_watch(int argc, char *const *argv, rz_error *error)
         goto out;
     }
     status = choose_tasks(&c, &tasks, error);
+    if (status == RZ_OK && !rz_options_switch(c.options, "json"))
+        (void)puts(DISCLAIMER);
     int64_t looks = rz_options_int(c.options, "looks"),
             interval_s = rz_options_int(c.options, "interval-s");
     for (int64_t done = 0; status == RZ_OK && !command_interrupted();) {
@@ -161,6 +183,8 @@ rz_status cmd_watch(int argc, char *const *argv, rz_error *error)
             (void)nanosleep(&tenth, NULL);
         }
     }
+    if (status == RZ_OK && command_interrupted())
+        status = rz_fail(error, RZ_E_CANCELED, "interrupted");
 out:
     free(tasks);
     free(all);

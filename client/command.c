@@ -33,6 +33,8 @@ static rz_status read_token(const char *path, char **out, rz_error *error)
     rz_status status = rz_file_read(path, 4096, out, NULL, error);
     if (status == RZ_OK)
         (*out)[strcspn(*out, " \t\r\n")] = '\0';
+    if (status == RZ_OK && (*out)[0] == '\0')
+        status = rz_fail(error, RZ_E_USAGE, "%s: the first line holds no token", path);
     return status;
 }
 
@@ -66,7 +68,9 @@ rz_status command_open(command *c, const rz_option *table, size_t n, const char 
     options.timeout_s = (long)rz_options_int(c->options, "timeout-s");
     options.tries = (unsigned)rz_options_int(c->options, "tries");
     options.go_on = go_on;
-    if (rz_options_given(c->options, "token-file")) {
+    /* Of the two ways to name a token the stronger origin wins; on the same level the file. */
+    if (rz_options_given(c->options, "token-file") &&
+        rz_options_origin(c->options, "token-file") >= rz_options_origin(c->options, "token")) {
         status = read_token(rz_options_text(c->options, "token-file"), &file_token, error);
         options.token = file_token;
     }

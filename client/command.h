@@ -22,8 +22,8 @@ typedef rz_status command_fn(int argc, char *const *argv, rz_error *error);
 command_fn cmd_push, cmd_risk, cmd_patients, cmd_models, cmd_tasks, cmd_health, cmd_delete,
     cmd_watch;
 
-/* The rows every command's table starts with. */
-#define COMMAND_OPTIONS                                                                            \
+/* The rows every command's table starts with; `patience` is the default of --tries. */
+#define COMMAND_OPTIONS_TRIES(patience)                                                            \
     {"url",                                                                                        \
      RZ_OPTION_TEXT,                                                                               \
      "http://127.0.0.1:8480",                                                                      \
@@ -39,12 +39,13 @@ command_fn cmd_push, cmd_risk, cmd_patients, cmd_models, cmd_tasks, cmd_health, 
         {"token-file",      RZ_OPTION_TEXT,  NULL,                                                 \
          .group = "Server", .value = "PATH", .help = "file that holds the token"},                 \
         {"timeout-s", RZ_OPTION_INT, "60", 1, 86400, "Server", "S", "limit of one try, seconds"},  \
-        {"tries", RZ_OPTION_INT, "8", 1,                                                           \
-         100,     "Server",      "N", "tries of a call while the server is busy or away"},         \
+        {"tries", RZ_OPTION_INT, patience, 1,                                                      \
+         100,     "Server",      "N",      "tries of a call while the server is busy or away"},    \
     {                                                                                              \
         "json", RZ_OPTION_SWITCH, "false", .group = "Output",                                      \
                                            .help = "print the server's answer as JSON"             \
     }
+#define COMMAND_OPTIONS COMMAND_OPTIONS_TRIES("8")
 
 /* Reads flags and environment (prefix REZEPT), then connects.
  * operands_min/max  how many operands the command takes; checked here */

@@ -31,7 +31,8 @@ static void print_usage(FILE *out)
     (void)fputs(
         "\n`rezept COMMAND --help` tells more. Every flag has an environment twin: --url is\n"
         "REZEPT_URL. Exit codes: 0 done, 2 wrong usage, 3 refused input, 4 not found,\n"
-        "5 conflict, 6 not allowed, 7 busy or away, 8 full, 130 interrupted.\n",
+        "5 conflict, 6 not allowed, 7 busy or away, 8 full, 9 input/output, 10 damaged data,\n"
+        "130 interrupted.\n",
         out);
 }
 
@@ -60,6 +61,8 @@ int main(int argc, char **argv)
         status = rz_fail(&error, RZ_E_USAGE, "there is no command %s; --help lists them", argv[1]);
     if (status == RZ_OK)
         status = commands[i].run(argc - 1, argv + 1, &error);
+    if (fflush(stdout) != 0 && status == RZ_OK)
+        status = rz_fail(&error, RZ_E_IO, "the answer cannot be printed");
     if (status != RZ_OK)
         (void)fprintf(stderr, "rezept: %s\n",
                       error.text[0] != '\0' ? error.text : rz_status_text(status));

@@ -1,8 +1,9 @@
 /* HTTP by libcurl, which is met only here: one easy handle per client, so that the connection is
  * kept, and tries with growing pauses. */
-#include "rezept_client.h"
+#include "transport.h"
 
 #include "base/buffer.h"
+#include "base/hash.h"
 #include "base/status.h"
 
 #include <ctype.h>
@@ -11,7 +12,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { ANSWER_LIMIT = 256 << 20, PAUSE_MS_FIRST = 250, PAUSE_MS_MAX = 30000 };
+enum {
+    ANSWER_LIMIT = 256 << 20,
+    PAUSE_MS_FIRST = 250,
+    PAUSE_MS_MAX = 30000,
+    RETRY_AFTER_S_MAX = 600 /* a server that asks for more is asked again all the same */
+};
 
 struct rz_client {
     CURL *curl;
@@ -28,6 +34,8 @@ rz_client_options rz_client_options_defaults(void)
 
 rz_status rz_client_setup(void)
 {
+    if (rz_hash_setup(NULL) != RZ_OK)
+        return RZ_E_INTERNAL;
     return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? RZ_OK : RZ_E_INTERNAL;
 }
 
@@ -37,10 +45,16 @@ rz_status rz_client_open(const rz_client_options *options, rz_client **out, rz_e
         return rz_fail(error, RZ_E_USAGE,
                        "the server's URL must start with http:// or https://, not \"%s\"",
                        options->url);
+    for (const char *p = options->token; p != NULL && *p != '\0'; p++)
+        if ((unsigned char)*p <= 0x20 || (unsigned char)*p >= 0x7f)
+            return rz_fail(error, RZ_E_USAGE, "a token has no blanks and no control characters");
+    if (options->token != NULL && options->token[0] == '\0')
+        return rz_fail(error, RZ_E_USAGE, "the token is empty");
     rz_client *client = calloc(1, sizeof *client);
     if (client == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for a client");
     client->options = *options;
+    rz_random_bytes(&client->jitter, sizeof client->jitter);
     client->url = strdup(options->url);
     client->curl = curl_easy_init();
     bool complete = client->url != NULL && client->curl != NULL;
@@ -87,7 +101,12 @@ static size_t on_body(char *bytes, size_t size, size_t n, void *context)
     return rz_buffer_add(context, bytes, size * n) == RZ_OK ? size * n : 0;
 }
 
-static bool goes_on(const rz_client *client)
+const char *client_url(const rz_client *client)
+{
+    return client->url;
+}
+
+bool client_goes_on(const rz_client *client)
 {
     return client->options.go_on == NULL || client->options.go_on(client->options.context);
 }
@@ -95,7 +114,7 @@ static bool goes_on(const rz_client *client)
 static int on_progress(void *context, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
 {
     (void)a, (void)b, (void)c, (void)d;
-    return !goes_on(context);
+    return !client_goes_on(context);
 }
 
 /* One try. Returns the curl code; *retry_after_s is -1 when the server did not say. */
@@ -113,14 +132,18 @@ static CURLcode try_once(rz_client *client, const char *method, const char *url,
     (void)curl_easy_setopt(curl, CURLOPT_TIMEOUT, client->options.timeout_s);
     (void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
     (void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+    /* Claims do not travel through a proxy that the environment happens to name. */
+    (void)curl_easy_setopt(curl, CURLOPT_PROXY, "");
     (void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "rezept/" REZEPT_VERSION);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_body);
     (void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     (void)curl_easy_setopt(curl, CURLOPT_XFERINFODATA, client);
     (void)curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
-    if (body != NULL) {
-        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body);
+    if (strcmp(method, "HEAD") == 0)
+        (void)curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    if (body != NULL || strcmp(method, "POST") == 0) {
+        (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body != NULL ? body : "");
         (void)curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)length);
     }
     CURLcode code = curl_easy_perform(curl);
@@ -140,15 +163,17 @@ static bool pause_before(rz_client *client, unsigned next, long retry_after_s)
     long pause_ms = PAUSE_MS_FIRST;
     for (unsigned i = 2; i < next && pause_ms < PAUSE_MS_MAX; i++)
         pause_ms *= 2;
-    if (retry_after_s > 0 && retry_after_s * 1000 > pause_ms)
-        pause_ms = retry_after_s * 1000;
     if (pause_ms > PAUSE_MS_MAX)
         pause_ms = PAUSE_MS_MAX;
+    if (retry_after_s > RETRY_AFTER_S_MAX)
+        retry_after_s = RETRY_AFTER_S_MAX;
+    if (retry_after_s > 0 && retry_after_s * 1000 > pause_ms)
+        pause_ms = retry_after_s * 1000;
     client->jitter = client->jitter * 1103515245u + 12345u;
     pause_ms += (long)(client->jitter >> 16) % (pause_ms / 8 + 1);
     for (long waited_ms = 0; waited_ms < pause_ms; waited_ms += 50) {
         const struct timespec step = {.tv_nsec = 50000000};
-        if (!goes_on(client))
+        if (!client_goes_on(client))
             return false;
         (void)nanosleep(&step, NULL);
     }
@@ -163,13 +188,18 @@ static rz_status status_of(long http)
     case 401:
         return RZ_E_AUTH;
     case 403:
+    case 421:
         return RZ_E_FORBIDDEN;
     case 404:
     case 405:
         return RZ_E_NOT_FOUND;
+    case 408:
+        return RZ_E_TIMEOUT;
     case 409:
         return RZ_E_CONFLICT;
     case 413:
+    case 414:
+    case 431:
         return RZ_E_TOO_LARGE;
     case 415:
         return RZ_E_UNSUPPORTED;
@@ -177,7 +207,9 @@ static rz_status status_of(long http)
         return RZ_E_INVALID;
     case 429:
         return RZ_E_QUEUE_FULL;
+    case 502:
     case 503:
+    case 504:
         return RZ_E_BUSY;
     case 507:
         return RZ_E_DISK_FULL;
@@ -186,7 +218,26 @@ static rz_status status_of(long http)
     }
 }
 
-/* "title: detail (first of the listed errors)" of a problem, or the bare code. */
+/* What exists instead, where a problem lists it: " (ckd, amlodipine)". */
+static void list_choices(const json_t *problem, char *out, size_t cap)
+{
+    static const char *const members[] = {"tasks", "models", "facilities"};
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t m = 0; m < sizeof members / sizeof *members; m++) {
+        const json_t *all = json_object_get(problem, members[m]);
+        for (size_t i = 0; i < json_array_size(all); i++) {
+            const char *name = json_string_value(json_array_get(all, i));
+            if (name == NULL || used + strlen(name) + 4 > cap)
+                continue;
+            used += (size_t)snprintf(out + used, cap - used, "%s%s", used == 0 ? " (" : ", ", name);
+        }
+    }
+    if (used > 0)
+        (void)snprintf(out + used, cap - used, ")");
+}
+
+/* "title: detail; first of the listed errors" of a problem, or the bare code. */
 static rz_status fail_by_problem(const rz_reply *reply, rz_error *error)
 {
     const char *title = json_string_value(json_object_get(reply->json, "title"));
@@ -194,9 +245,15 @@ static rz_status fail_by_problem(const rz_reply *reply, rz_error *error)
     const json_t *first = json_array_get(json_object_get(reply->json, "errors"), 0);
     const char *pointer = json_string_value(json_object_get(first, "pointer"));
     const char *more = json_string_value(json_object_get(first, "detail"));
-    return rz_fail(error, status_of(reply->http), "%s%s%s%s%s%s%s (HTTP %ld)",
+    const char *setting = json_string_value(json_object_get(reply->json, "setting"));
+    char choices[160];
+    list_choices(reply->json, choices, sizeof choices);
+    if (setting != NULL)
+        (void)snprintf(choices, sizeof choices, " (%s = %" JSON_INTEGER_FORMAT ")", setting,
+                       json_integer_value(json_object_get(reply->json, "limit")));
+    return rz_fail(error, status_of(reply->http), "%s%s%s%s%s%s%s%s (HTTP %ld)",
                    title != NULL ? title : "the server refused", detail != NULL ? ": " : "",
-                   detail != NULL ? detail : "", more != NULL ? "; " : "",
+                   detail != NULL ? detail : "", choices, more != NULL ? "; " : "",
                    more != NULL && pointer != NULL ? pointer : "", more != NULL ? ": " : "",
                    more != NULL ? more : "", reply->http);
 }
@@ -236,6 +293,7 @@ rz_status rz_client_call(rz_client *client, const char *method, const char *path
                         &retry_after_s);
         bool again = code == CURLE_COULDNT_CONNECT || code == CURLE_GOT_NOTHING ||
                      code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
+                     code == CURLE_PARTIAL_FILE ||
                      (code == CURLE_OK && (reply->http == 429 || reply->http == 503));
         if (!again || reply->tries >= client->options.tries)
             break;
@@ -254,7 +312,10 @@ rz_status rz_client_call(rz_client *client, const char *method, const char *path
         goto out;
     }
     if (code != CURLE_OK) {
-        status = rz_fail(error, code == CURLE_OPERATION_TIMEDOUT ? RZ_E_TIMEOUT : RZ_E_BUSY,
+        status = rz_fail(error,
+                         code == CURLE_OPERATION_TIMEDOUT ? RZ_E_TIMEOUT
+                         : code == CURLE_URL_MALFORMAT    ? RZ_E_USAGE
+                                                          : RZ_E_BUSY,
                          "%s cannot be reached after %u tries: %s; is rezeptd running there?",
                          client->url, reply->tries, curl_easy_strerror(code));
         goto out;

@@ -109,6 +109,14 @@ rz_status rezept_risks(rezept *handle, const char *facility, const char *patient
     return status == RZ_OK ? answer(handle, timeline, day, out, n, error) : status;
 }
 
+static bool is_blank(const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (text[i] != ' ' && text[i] != '\t' && text[i] != '\r')
+            return false;
+    return true;
+}
+
 /* Reads the claims of one patient; all must name the same facility and id. */
 static rz_status read_claims(rezept *handle, const char *text, size_t length, rz_claim *claims,
                              json_t **documents, size_t *n, rz_error *error)
@@ -119,8 +127,9 @@ static rz_status read_claims(rezept *handle, const char *text, size_t length, rz
         const char *newline = memchr(p, '\n', (size_t)(end - p));
         size_t width = newline != NULL ? (size_t)(newline - p) : (size_t)(end - p);
         line++;
-        if (strspn(p, " \t\r") >= width) {
-            p += width + 1;
+        const char *next = newline != NULL ? newline + 1 : end;
+        if (is_blank(p, width)) {
+            p = next;
             continue;
         }
         if (*n == INLINE_CLAIMS_MAX)
@@ -141,7 +150,7 @@ static rz_status read_claims(rezept *handle, const char *text, size_t length, rz
             strcmp(first->facility, claim->facility) != 0)
             return rz_fail(error, RZ_E_INVALID,
                            "line %zu: another patient or facility than on the first line", line);
-        p += width + 1;
+        p = next;
     }
     return *n > 0 ? RZ_OK : rz_fail(error, RZ_E_INVALID, "no claims were given");
 }
