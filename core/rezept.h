@@ -24,9 +24,10 @@
  *         return rz_status_exit_code(status);
  *     }
  *
- * The library never logs, never exits and keeps no mutable globals. Link with `pkg-config --libs
- * rezept`. Training is the business of rezept-train, serving that of rezeptd; this header is what
- * another program needs to ask a trained model about claims in a store.
+ * The library never logs, never exits and keeps no mutable globals. Build with
+ * `cc risks.c $(pkg-config --cflags --libs rezept)`. Training is the business of rezept-train,
+ * serving that of rezeptd; this header is what another program needs to ask a trained model about
+ * claims in a store.
  *
  * Threads: a handle belongs to one thread at a time; open one for each thread. */
 #ifndef REZEPT_H
