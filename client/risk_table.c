@@ -75,6 +75,21 @@ static void print_contributions(const json_t *risk, FILE *out)
     }
 }
 
+/* Codes that the model does not know count for nothing; who reads the risk should know. */
+static void print_unmapped(const json_t *risks, FILE *out)
+{
+    json_int_t most = 0;
+    for (size_t i = 0; i < json_array_size(risks); i++) {
+        json_int_t n =
+            json_integer_value(json_object_get(json_array_get(risks, i), "unmapped_codes"));
+        most = n > most ? n : most;
+    }
+    if (most > 0)
+        (void)fprintf(
+            out, "\n%" JSON_INTEGER_FORMAT " codes of this history are unknown to the model.\n",
+            most);
+}
+
 rz_status risk_table_print(const json_t *risks, FILE *out, rz_error *error)
 {
     table t = {0};
@@ -89,6 +104,7 @@ rz_status risk_table_print(const json_t *risks, FILE *out, rz_error *error)
         status = add_row(&t, json_array_get(risks, i), error);
     if (status == RZ_OK) {
         table_print(&t, out);
+        print_unmapped(risks, out);
         for (size_t i = 0; i < json_array_size(risks); i++)
             print_contributions(json_array_get(risks, i), out);
     }

@@ -170,7 +170,7 @@ rz_status rezept_risks_of_claims(rezept *handle, const char *text, size_t length
     documents = calloc(INLINE_CLAIMS_MAX, sizeof(json_t *));
     if (claims == NULL || documents == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for an inline history");
-    if (status == RZ_OK)
+    else
         status = read_claims(handle, text, length, claims, documents, &n_claims, error);
     if (status == RZ_OK)
         status = rz_timeline_from_claims(claims, n_claims, &handle->arena, &timeline, error);

@@ -552,9 +552,20 @@ class Questions(Scratch, Case):
                                                 "date": f"20{20 + i}-05-01"}]) for i in range(6)])
             watchdog = threading.Timer(90, process.kill)
             watchdog.start()
-            found = any(b'"fresh"' in line for line in process.stdout)
+            def next_change():
+                rows = (json.loads(line) for line in process.stdout)
+                return next(row for row in rows if row["patient"] == "fresh")
+            came = next_change()
+            self.assertEqual((came["facility"], came["probability_before"]), ("HZ", None))
+            self.assertTrue(0 < came["probability"] < 1)
+            self.daemon.push([claim("sick", "fresh", "HZ", start="2025-06-01", end="2025-06-02",
+                                    known="2025-06-03",
+                                    diagnoses=[{"system": "icd10", "code": "N189",
+                                                "date": "2025-06-01"}])])
+            left = next_change()  # the outcome is recorded, so there is no risk any more
+            self.assertEqual((left["probability"], left["probability_before"]),
+                             (None, came["probability"]))
             watchdog.cancel()
-            self.assertTrue(found)
             process.send_signal(signal.SIGINT)
             self.assertEqual(process.wait(timeout=30), 130)
         finally:

@@ -65,7 +65,7 @@ static void risks_are_readable(void **state)
     json_t *risks = json_loads(
         "[{\"task\":\"ckd\",\"title\":\"Chronic kidney disease\",\"probability\":0.1234,"
         "\"interval\":[0.1,0.15],\"similar\":{\"n\":80,\"positives\":10},"
-        "\"average_age_sex\":0.05,\"model\":{\"id\":\"risks\"},"
+        "\"average_age_sex\":0.05,\"unmapped_codes\":7,\"model\":{\"id\":\"risks\"},"
         "\"contributions\":[{\"system\":\"icd10\",\"code\":\"E119\",\"first_day\":\"2024-01-01\","
         "\"last_day\":\"2024-05-01\",\"logit_change\":-0.5}]},"
         "{\"task\":\"hypertension\",\"probability\":null,\"reason\":\"already_recorded\","
@@ -76,6 +76,7 @@ static void risks_are_readable(void **state)
     assert_non_null(strstr(text, "12.3 %"));
     assert_non_null(strstr(text, "10.0 % to 15.0 %"));
     assert_non_null(strstr(text, "10 of 80"));
+    assert_non_null(strstr(text, "\n7 codes of this history are unknown to the model.\n"));
     assert_non_null(strstr(text, "already recorded (I10 on 2024-02-01)"));
     assert_non_null(strstr(text, "- 0.50  icd10 E119  2024-01-01 to 2024-05-01"));
     free(text);
