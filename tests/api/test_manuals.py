@@ -45,11 +45,18 @@ def all_flags():
 
 
 FLAGS = all_flags()
-WORDS = re.compile(r"(?<![\w/.-])(rezept-train|rezeptd|rezept)(?= )((?: +[^\s`|>;&#'\"]+)+)")
+WORDS = re.compile(r"(?<![\w/.-])(?:/usr/(?:local/)?bin/)?(rezept-train|rezeptd|rezept)(?= )"
+                   r"((?: +[^\s`|>;&#'\"]+)+)")
+# What shell scripts here call the programs.
+VARIABLES = {'"$train"': "rezept-train", '"$daemon"': "rezeptd", '"$client"': "rezept"}
 
 
 def uses(text):
     """(program, command, flags) of every command line in prose or code."""
+    if text.startswith("#!"):
+        for variable, program in VARIABLES.items():
+            text = text.replace(variable, program)
+        text = text.replace('"', "")
     text = text.replace("\\\n", " ")
     for found in WORDS.finditer(text):
         program, words = found.group(1), found.group(2).split()
@@ -136,6 +143,8 @@ class Manuals(unittest.TestCase):
         text = "`rezept-train pretrain --db x \\\n --warp 9` and rezeptd serve --port 1 and rezept's"
         self.assertEqual(list(uses(text)), [("rezept-train", "pretrain", ["db", "warp"]),
                                             ("rezeptd", "serve", ["port"])])
+        self.assertEqual(list(uses('#!/bin/sh\n"$train" show "$x" --json')),
+                         [("rezept-train", "show", ["json"])])
 
     @unittest.skipUnless(shutil.which("mandoc"), "mandoc is not installed")
     def test_manuals_are_clean(self):
