@@ -1,4 +1,4 @@
--- What the daemon adds: cached scores, bearer tokens, the audit trail.
+-- What the daemon adds: cached scores and the audit trail.
 
 -- What made a score: model, tasks and calibration, by their hashes and ids.
 CREATE TABLE score_contexts (
@@ -24,15 +24,6 @@ CREATE TABLE scores (
     PRIMARY KEY (patient, task)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX scores_ranked ON scores (task, probability DESC);
-
-CREATE TABLE tokens (
-    key INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    scopes TEXT NOT NULL,                      -- separated by blanks
-    hash BLOB NOT NULL UNIQUE,                 -- never the token itself
-    created_at INTEGER NOT NULL,
-    revoked_at INTEGER                         -- NULL while it is valid
-) STRICT;
 
 -- Append-only: each row's digest covers the digest before it. Holds no patient data.
 CREATE TABLE audit (

@@ -19,16 +19,6 @@ static const struct {
 #undef PROBLEM_ROW
 };
 
-int problem_status(problem_kind kind)
-{
-    return table[kind].status;
-}
-
-const char *problem_slug(problem_kind kind)
-{
-    return table[kind].slug;
-}
-
 json_t *problem_json(const request *r, const problem *p)
 {
     char type[256], instance[64];

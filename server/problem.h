@@ -57,9 +57,6 @@ typedef struct problem {
     int retry_after_s;
 } problem;
 
-int problem_status(problem_kind kind);
-const char *problem_slug(problem_kind kind);
-
 /* The answer is this problem. Refusals of 4xx framing errors also set answer.close themselves. */
 void problem_answer(request *r, const problem *p);
 void problem_answerf(request *r, problem_kind kind, const char *format, ...) RZ_PRINTF(3, 4);

@@ -45,11 +45,6 @@ static const char *const state_names[] = {
 #undef MODEL_STATE_ROW
 };
 
-const char *model_state_name(model_state state)
-{
-    return state_names[state];
-}
-
 bool model_id_valid(const char *id)
 {
     size_t n = strlen(id);

@@ -28,8 +28,6 @@ typedef enum model_state {
         MODEL_STATE_COUNT
 } model_state;
 
-const char *model_state_name(model_state state);
-
 /* Scans the folder, then loads all models in the background. A folder that is missing is empty. */
 RZ_MUST_CHECK rz_status registry_new(const config *c, registry **out, rz_error *error);
 void registry_free(registry *g); /* accepts NULL; drains all models */

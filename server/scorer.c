@@ -29,7 +29,8 @@ struct scorer {
     bool behind; /* the last round was not finished */
 };
 
-int32_t scorer_day(const config *c)
+/* The day that scores are made for: it changes at rescore-hour-utc. */
+static int32_t scorer_day(const config *c)
 {
     /* Before the hour, the day is still yesterday's. */
     time_t now = time(NULL) - (time_t)c->rescore_hour_utc * 3600;

@@ -12,8 +12,6 @@ typedef struct scorer scorer;
 RZ_MUST_CHECK rz_status scorer_new(server *s, scorer **out, rz_error *error);
 void scorer_free(scorer *sc); /* accepts NULL; waits for the window under way */
 
-/* The day that scores are made for: it changes at rescore-hour-utc. */
-int32_t scorer_day(const config *c);
 uint64_t scorer_scored(const scorer *sc); /* patients since the start; 0 for NULL */
 
 #endif

@@ -49,7 +49,7 @@ rz_status scopes_parse(const char *list, uint32_t *mask, rz_error *error)
     return RZ_OK;
 }
 
-void scopes_text(uint32_t mask, char *out, size_t cap)
+static void scopes_text(uint32_t mask, char *out, size_t cap)
 {
     out[0] = '\0';
     for (size_t i = 0; i < RZ_COUNT(scope_names); i++) {

@@ -43,7 +43,6 @@ RZ_MUST_CHECK rz_status tokens_read(const char *db, tokens *out, rz_error *error
 bool tokens_changed(const char *db, const tokens *known);
 
 RZ_MUST_CHECK rz_status scopes_parse(const char *list, uint32_t *mask, rz_error *error);
-void scopes_text(uint32_t mask, char *out, size_t cap);
 
 /* `rezeptd token create | list | revoke`; argv[0] is "token". Prints on standard output. */
 RZ_MUST_CHECK rz_status tokens_command(int argc, char *const *argv, rz_error *error);

@@ -94,8 +94,3 @@ double rz_logit(double p)
 {
     return rz_log(p) - rz_log(1.0 - p);
 }
-
-double rz_pow(double x, double y)
-{
-    return rz_exp(y * rz_log(x));
-}

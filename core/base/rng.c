@@ -29,13 +29,6 @@ void rz_rng_init(rz_rng *rng, uint64_t seed, uint64_t stream)
     *rng = (rz_rng){.seed = seed, .stream = stream};
 }
 
-void rz_rng_seek(rz_rng *rng, uint64_t position)
-{
-    rng->position = position;
-    if (position % 4 != 0)
-        rz_rng_at(rng->seed, rng->stream, position / 4, rng->block);
-}
-
 uint32_t rz_rng_u32(rz_rng *rng)
 {
     if (rng->position % 4 == 0)

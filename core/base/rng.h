@@ -25,7 +25,4 @@ double rz_rng_exponential(rz_rng *rng);             /* mean 1 */
 /* Four words at an absolute place, without state: what kernels (dropout, masking) use. */
 void rz_rng_at(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t out[4]);
 
-/* Moves to an absolute position, as when a checkpoint is resumed. */
-void rz_rng_seek(rz_rng *rng, uint64_t position);
-
 #endif

@@ -24,16 +24,6 @@ typedef struct sample {
     double fitted[2], shift; /* of the whole sample, where resamples start from */
 } sample;
 
-double rz_brier(const double *probability, const uint8_t *label, size_t n)
-{
-    double sum = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        double miss = probability[i] - (label[i] != 0 ? 1.0 : 0.0);
-        sum += miss * miss;
-    }
-    return n > 0 ? sum / (double)n : NAN;
-}
-
 static size_t width_bin(double probability)
 {
     size_t bin = (size_t)(probability * RZ_METRICS_BINS);

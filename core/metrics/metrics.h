@@ -17,7 +17,6 @@ enum { RZ_METRICS_BINS = 10, RZ_BOOTSTRAPS = 1000 };
  * memory is exhausted; rz_metrics_compute tells which. */
 double rz_auroc(const double *score, const uint8_t *label, size_t n);
 double rz_average_precision(const double *score, const uint8_t *label, size_t n);
-double rz_brier(const double *probability, const uint8_t *label, size_t n);
 
 /* One row of a calibration table; deciles of the score, or equal-width bins for the ECE. */
 typedef struct rz_calibration_bin {

@@ -196,13 +196,6 @@ rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timel
     return status;
 }
 
-rz_status rz_predictor_logits(rz_predictor *predictor, const rz_timeline *const *timelines,
-                              const int32_t *as_of, size_t n, float *out, rz_error *error)
-{
-    return predictor_run(predictor, timelines, as_of, n,
-                         rz_predict_options_defaults().batch_tokens_max, out, NULL, NULL, error);
-}
-
 /* ---- risks ----------------------------------------------------------------------------------- */
 
 static double age_years(const rz_timeline *timeline, int32_t as_of)

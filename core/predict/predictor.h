@@ -81,10 +81,4 @@ RZ_MUST_CHECK rz_status rz_predictor_risks(rz_predictor *predictor,
                                            const rz_predict_options *options, rz_risk *out,
                                            rz_error *error);
 
-/* Raw logits [n, n_heads] without eligibility: what calibration and evaluation fit on. */
-RZ_MUST_CHECK rz_status rz_predictor_logits(rz_predictor *predictor,
-                                            const rz_timeline *const *timelines,
-                                            const int32_t *as_of, size_t n, float *out,
-                                            rz_error *error);
-
 #endif

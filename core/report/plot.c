@@ -184,22 +184,6 @@ void rz_plot_line(rz_svg *svg, const rz_plot *plot, const double *x, const doubl
     rz_buffer_done(&points);
 }
 
-void rz_plot_band(rz_svg *svg, const rz_plot *plot, const double *x, const double *low,
-                  const double *high, size_t n, const char *color)
-{
-    rz_buffer points;
-    rz_buffer_init(&points, POINTS_BYTES_MAX);
-    size_t drawn = 0;
-    for (size_t i = 0; i < n; i++)
-        drawn += isfinite(low[i]) && add_point(svg, &points, plot, x[i], high[i]) ? 1 : 0;
-    for (size_t i = n; i-- > 0;)
-        if (isfinite(high[i]))
-            (void)add_point(svg, &points, plot, x[i], low[i]);
-    if (drawn > 1)
-        rz_svg_polygon(svg, points.data, color);
-    rz_buffer_done(&points);
-}
-
 void rz_plot_points(rz_svg *svg, const rz_plot *plot, const double *x, const double *y, size_t n,
                     const char *color, double radius, double opacity)
 {

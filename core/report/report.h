@@ -64,8 +64,4 @@ void rz_report_done(rz_report *report); /* accepts a zeroed one */
 json_t *rz_report_json(const rz_report *report);
 RZ_MUST_CHECK rz_status rz_report_html(const rz_report *report, rz_buffer *out, rz_error *error);
 
-/* {"n", "positives", "reason", "auroc": {"value", "low", "high"}, …, "deciles": […]}; new, NULL
- * when memory is exhausted. */
-json_t *rz_metrics_to_json(const rz_metrics *metrics);
-
 #endif

@@ -38,7 +38,7 @@ static json_t *deciles_json(const rz_metrics *metrics)
     return rows;
 }
 
-json_t *rz_metrics_to_json(const rz_metrics *m)
+static json_t *metrics_json(const rz_metrics *m)
 {
     return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n",
                      (json_int_t)m->n, "positives", (json_int_t)m->positives, "reason",
@@ -70,10 +70,10 @@ static json_t *task_json(const rz_report_task *t)
                      t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
                      rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n,
                      "positives", (json_int_t)t->cohort.positives, "died_without_outcome",
-                     (json_int_t)t->cohort.died_without_outcome, "model",
-                     rz_metrics_to_json(&t->model), "age_sex", rz_metrics_to_json(&t->baseline),
-                     "model_minus_age_sex", "auroc", interval(&t->auroc_gain), "average_precision",
-                     interval(&t->precision_gain), "truth", truth_json(&t->against_truth));
+                     (json_int_t)t->cohort.died_without_outcome, "model", metrics_json(&t->model),
+                     "age_sex", metrics_json(&t->baseline), "model_minus_age_sex", "auroc",
+                     interval(&t->auroc_gain), "average_precision", interval(&t->precision_gain),
+                     "truth", truth_json(&t->against_truth));
 }
 
 json_t *rz_report_json(const rz_report *r)

@@ -203,12 +203,3 @@ void rz_svg_polyline(rz_svg *svg, const char *points, const char *color, const c
     put(svg, points);
     put(svg, "\"/>\n");
 }
-
-void rz_svg_polygon(rz_svg *svg, const char *points, const char *color)
-{
-    put(svg, "<polygon fill-opacity=\"0.18\"");
-    put_attribute(svg, "fill", color);
-    put(svg, " points=\"");
-    put(svg, points);
-    put(svg, "\"/>\n");
-}

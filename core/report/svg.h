@@ -47,7 +47,6 @@ void rz_svg_circle(rz_svg *svg, double x, double y, double radius, const char *f
 void rz_svg_vertical_text(rz_svg *svg, double x, double y, double size, const char *text);
 /* points: "x,y x,y …" in the drawing's units; the polygon is filled lightly. */
 void rz_svg_polyline(rz_svg *svg, const char *points, const char *color, const char *dash);
-void rz_svg_polygon(rz_svg *svg, const char *points, const char *color);
 
 /* Closes the drawing and appends it to `out`; frees the writer on any outcome. */
 RZ_MUST_CHECK rz_status rz_svg_end(rz_svg *svg, rz_buffer *out, rz_error *error);
@@ -75,8 +74,6 @@ void rz_plot_frame(rz_svg *svg, const rz_plot *plot);
 /* Points that are not finite are left out. dash: NULL or an SVG dash pattern. */
 void rz_plot_line(rz_svg *svg, const rz_plot *plot, const double *x, const double *y, size_t n,
                   const char *color, const char *dash);
-void rz_plot_band(rz_svg *svg, const rz_plot *plot, const double *x, const double *low,
-                  const double *high, size_t n, const char *color);
 void rz_plot_points(rz_svg *svg, const rz_plot *plot, const double *x, const double *y, size_t n,
                     const char *color, double radius, double opacity);
 void rz_plot_error_bar(rz_svg *svg, const rz_plot *plot, double x, double low, double high,

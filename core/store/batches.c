@@ -179,6 +179,15 @@ static rz_status finish_row(rz_store *store, rz_error *error)
     return rz_run(update, error);
 }
 
+/* Puts the log into the file and empties it where readers allow it. */
+static void empty_log(rz_store *store)
+{
+    bool complete = false;
+    rz_error ignored = {0};
+    if (rz_db_checkpoint(store->db, true, &complete, &ignored) == RZ_OK && complete)
+        store->log_to_empty = false;
+}
+
 rz_status rz_store_commit(rz_store *store, rz_error *error)
 {
     rz_status status = RZ_OK;
@@ -207,7 +216,7 @@ rz_status rz_store_commit(rz_store *store, rz_error *error)
     }
     store->batch_kind = RZ_BATCH_NONE;
     if (import || store->log_to_empty)
-        rz_batch_empty_log(store);
+        empty_log(store);
     return RZ_OK;
 }
 
@@ -233,19 +242,11 @@ void rz_store_rollback(rz_store *store)
     }
 }
 
-void rz_batch_empty_log(rz_store *store)
-{
-    bool complete = false;
-    rz_error ignored = {0};
-    if (rz_db_checkpoint(store->db, true, &complete, &ignored) == RZ_OK && complete)
-        store->log_to_empty = false;
-}
-
 /* ---- tables beside the claims ---------------------------------------------------------------- */
 
 rz_status rz_write_begin(rz_store *store, rz_durability durability, rz_error *error)
 {
-    rz_status status = store->beside ? RZ_OK : rz_store_must_write(store, error);
+    rz_status status = rz_store_must_write(store, error);
     if (status == RZ_OK && (store->batch_kind != RZ_BATCH_NONE || store->side_write))
         status = rz_fail(error, RZ_E_USAGE, "a batch is open in %s", rz_db_path(store->db));
     if (status != RZ_OK)
@@ -274,7 +275,7 @@ rz_status rz_write_end(rz_store *store, rz_status status, rz_error *error)
 void rz_store_tidy(rz_store *store)
 {
     if (store->write && store->batch_kind == RZ_BATCH_NONE)
-        rz_batch_empty_log(store);
+        empty_log(store);
 }
 
 /* ---- leftovers ------------------------------------------------------------------------------ */
@@ -394,6 +395,6 @@ rz_status rz_batch_clean(rz_store *store, rz_error *error)
         return status;
     }
     store->leftovers = false;
-    rz_batch_empty_log(store);
+    empty_log(store);
     return RZ_OK;
 }

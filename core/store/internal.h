@@ -35,7 +35,6 @@ typedef struct rz_row_order {
 struct rz_store {
     rz_db *db;
     int lock_fd; /* -1 for readers */
-    bool beside; /* another program is the writer; tokens may be written all the same */
     bool write, shared_ids, pseudonyms, has_key;
     unsigned char key[RZ_HMAC_KEY_BYTES];
     rz_names codes, units, facilities;
@@ -75,7 +74,7 @@ RZ_MUST_CHECK rz_status rz_store_salt(rz_store *store, unsigned char out[RZ_HMAC
 
 /* batches.c */
 int64_t rz_now_us(void);
-/* A transaction of the tables beside the claims (scores, tokens, audit); never inside a batch.
+/* A transaction of the tables beside the claims (scores, audit); never inside a batch.
  * Each begin, failed or not, is followed by an end, which commits when `status` is RZ_OK. */
 typedef enum rz_durability { RZ_DURABLE, RZ_MAY_BE_LOST /* in a power cut */ } rz_durability;
 RZ_MUST_CHECK rz_status rz_write_begin(rz_store *store, rz_durability durability, rz_error *error);
@@ -91,8 +90,6 @@ RZ_MUST_CHECK rz_status rz_batch_totals(rz_store *store, int64_t limit, rz_total
 RZ_MUST_CHECK rz_status rz_batch_wrote(rz_store *store, size_t n, rz_error *error);
 /* Removes what an unfinished batch left. */
 RZ_MUST_CHECK rz_status rz_batch_clean(rz_store *store, rz_error *error);
-/* Puts the log into the file and empties it where readers allow it. */
-void rz_batch_empty_log(rz_store *store);
 
 /* patients.c */
 RZ_MUST_CHECK rz_status rz_patient_for_claim(rz_store *store, const rz_claim *claim,

@@ -16,9 +16,8 @@ typedef struct rz_db rz_db;
 typedef struct rz_statement rz_statement;
 
 typedef enum rz_db_mode {
-    RZ_DB_READ,
-    RZ_DB_WRITE, /* an existing file */
-    RZ_DB_CREATE /* or a new one */
+    RZ_DB_READ,  /* an existing file */
+    RZ_DB_CREATE /* read and write, an existing file or a new one */
 } rz_db_mode;
 
 /* Opens with the settings of every connection.

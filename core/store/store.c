@@ -114,10 +114,7 @@ static rz_status open_database(rz_store *store, const char *path, const rz_store
     if (store->write)
         status = rz_writer_lock(path, &store->lock_fd, error);
     if (status == RZ_OK)
-        status = rz_db_open(path,
-                            store->write    ? RZ_DB_CREATE
-                            : store->beside ? RZ_DB_WRITE
-                                            : RZ_DB_READ,
+        status = rz_db_open(path, store->write ? RZ_DB_CREATE : RZ_DB_READ,
                             options->busy_timeout_ms, &store->db, error);
     if (status == RZ_OK && store->write)
         status = rz_db_quick_check(store->db, DAMAGE_SEARCH_MS, error);
@@ -144,8 +141,7 @@ rz_status rz_store_open(const char *path, const rz_store_options *options, rz_st
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", path);
     store->lock_fd = -1;
     store->data_ends_limit = -1;
-    store->write = options->write && !options->beside_writer;
-    store->beside = options->beside_writer;
+    store->write = options->write;
     if (options->pseudonym_key != NULL) {
         memcpy(store->key, options->pseudonym_key, sizeof store->key);
         store->has_key = true;

@@ -19,8 +19,6 @@ typedef int64_t rz_patient_key; /* > 0 */
 
 typedef struct rz_store_options {
     bool write;              /* take the writer's lock, create and migrate; else read only */
-    bool beside_writer;      /* no lock: only the tables of tokens.h may be written, so that tokens
-                                can be made while the daemon runs; wins over `write` */
     bool shared_patient_ids; /* patient_ids = shared: one namespace for all facilities */
     const unsigned char *pseudonym_key; /* 32 bytes or NULL; ids pass through HMAC at this door */
     int busy_timeout_ms;                /* default 5000 */

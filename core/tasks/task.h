@@ -58,11 +58,10 @@ typedef struct rz_eligibility {
 RZ_MUST_CHECK rz_status rz_task_from_json(const json_t *json, rz_task *out, rz_error *error);
 json_t *rz_task_to_json(const rz_task *task); /* new; NULL when memory is exhausted */
 
-/* One task file; and all *.json of a folder (not of folders in it) in the order of their names;
+/* All *.json of a folder (not of folders in it) in the order of their names;
  * `out` holds RZ_TASKS_MAX.
  * Errors  RZ_E_NOT_FOUND for a missing or empty folder; RZ_E_CONFLICT for a name used twice;
  *         RZ_E_TOO_LARGE; those of rz_task_from_json, with the path in front. */
-RZ_MUST_CHECK rz_status rz_task_load(const char *path, rz_task *out, rz_error *error);
 RZ_MUST_CHECK rz_status rz_tasks_load(const char *folder, rz_task *out, size_t *n, rz_error *error);
 
 /* The same question at training and at serving: may this patient have a risk on this day, from

@@ -287,7 +287,7 @@ json_t *rz_task_to_json(const rz_task *task)
                      task->min_history_days, "horizon_days", task->horizon_days);
 }
 
-rz_status rz_task_load(const char *path, rz_task *out, rz_error *error)
+static rz_status load_file(const char *path, rz_task *out, rz_error *error)
 {
     char *data = NULL;
     size_t length = 0;
@@ -356,7 +356,7 @@ static rz_status load_all(const char *folder, char *const *names, size_t n, rz_t
         char *path = rz_path_join(folder, names[i]);
         if (path == NULL)
             return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the files of %s", folder);
-        rz_status status = rz_task_load(path, &out[i], error);
+        rz_status status = load_file(path, &out[i], error);
         for (size_t j = 0; status == RZ_OK && j < i; j++)
             if (strcmp(out[i].name, out[j].name) == 0)
                 status = rz_fail(error, RZ_E_CONFLICT, "%s: the task \"%s\" is already in %s", path,

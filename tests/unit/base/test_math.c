@@ -39,7 +39,6 @@ static void edges(void **state)
     check_near(rz_sigmoid(-800.0), 0.0, 0.0);
     check_near(rz_sigmoid(800.0), 1.0, 0.0);
     check_near(rz_sigmoid(rz_logit(0.3)), 0.3, 1e-15);
-    check_near(rz_pow(2.0, 10.0), 1024.0, 1e-11);
 }
 
 int main(void)

@@ -19,22 +19,6 @@ static void known_answers(void **state)
     assert_int_equal(out[3], 0x6d5451fdu);
 }
 
-static void seek_continues_the_same_sequence(void **state)
-{
-    (void)state;
-    rz_rng a, b;
-    rz_rng_init(&a, 7, 3);
-    uint32_t words[50];
-    for (int i = 0; i < 50; i++)
-        words[i] = rz_rng_u32(&a);
-    for (unsigned from = 0; from < 50; from++) {
-        rz_rng_init(&b, 7, 3);
-        rz_rng_seek(&b, from);
-        for (unsigned i = from; i < 50; i++)
-            assert_int_equal(rz_rng_u32(&b), words[i]);
-    }
-}
-
 static void moments(void **state)
 {
     (void)state;
@@ -61,8 +45,6 @@ static void moments(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(known_answers),
-                                       cmocka_unit_test(seek_continues_the_same_sequence),
-                                       cmocka_unit_test(moments)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(known_answers), cmocka_unit_test(moments)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,6 +4,7 @@
 #include "example.h"
 
 #include "base/size.h"
+#include "predict/predictor_own.h"
 
 #include <unistd.h>
 
@@ -163,7 +164,7 @@ static void rows_say_what_they_should(void **state)
     size_t answered = 0, recorded = 0, shortened = 0;
     assert_non_null(logits);
     rz_risk *rows = risks_of(0, PATIENTS, rz_predict_options_defaults());
-    check_ok(rz_predictor_logits(predictor, list, as_of, PATIENTS, logits, &error));
+    check_ok(predictor_run(predictor, list, as_of, PATIENTS, 16384, logits, NULL, NULL, &error));
     for (size_t p = 0; p < PATIENTS; p++) {
         uint32_t unknown = 0;
         for (size_t i = 0; i < timelines[p].n_events; i++)

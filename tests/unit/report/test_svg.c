@@ -91,13 +91,12 @@ static void a_drawing(void **state)
                     .height = 300,
                     .x = {.label = "a < b", .low = 0, .high = 10},
                     .y = {.label = "& more", .low = 0, .high = 1, .percent = true}};
-    const double x[] = {0, 1, NAN, 3}, y[] = {0.1, NAN, 0.5, 0.9}, high[] = {0.2, 0.3, 0.6, 1.0};
+    const double x[] = {0, 1, NAN, 3}, y[] = {0.1, NAN, 0.5, 0.9};
     rz_buffer_init(&out, 1 << 20);
     rz_svg_begin(&svg, 640, 420, "\"quoted\" <title>");
     rz_plot_frame(&svg, &plot);
     rz_plot_line(&svg, &plot, x, y, 4, RZ_COLOR_BLUE, "3 3");
     rz_plot_line(&svg, &plot, x, y, 1, RZ_COLOR_BLUE, NULL);
-    rz_plot_band(&svg, &plot, x, y, high, 4, RZ_COLOR_GREEN);
     rz_plot_points(&svg, &plot, x, y, 4, RZ_COLOR_ORANGE, 2, 0.5);
     rz_plot_error_bar(&svg, &plot, 1, 0.1, NAN, RZ_COLOR_BLUE);
     rz_plot_bar(&svg, &plot, 1, 2, 0.4, RZ_COLOR_BLUE, 0.4);

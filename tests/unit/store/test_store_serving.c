@@ -1,9 +1,8 @@
-/* What the daemon keeps: cached scores and worklists, tokens, the audit chain. */
+/* What the daemon keeps: cached scores and worklists, the audit chain. */
 #include "store_fixture.h"
 
 #include "store/audit.h"
 #include "store/scores.h"
-#include "store/tokens.h"
 
 #include <sqlite3.h>
 
@@ -118,56 +117,24 @@ static void scores_are_fresh_or_missing(void **state)
     rz_store_close(store);
 }
 
-static void tokens_live_and_die(void **state)
+static void nothing_is_written_beside_an_open_batch(void **state)
 {
     (void)state;
     rz_error error = {0};
-    rz_store *store = fixture_open("tokens", true);
-    rz_token token = {.name = "ward", .scopes = "read write", .hash = {1, 2, 3}}, found, list[2];
-    size_t n = 0;
-    check_ok(rz_store_token_create(store, &token, &error));
-    check_fails(rz_store_token_create(store, &token, &error), RZ_E_CONFLICT, "ward");
-    check_ok(rz_store_token_find(store, token.hash, &found, &error));
-    assert_string_equal(found.scopes, "read write");
-    assert_true(found.created_at > 0 && found.revoked_at == 0);
-    rz_token nameless = {.hash = {9}};
-    check_fails(rz_store_token_create(store, &nameless, &error), RZ_E_INVALID, "name");
-    check_ok(rz_store_token_revoke(store, "ward", &error));
-    check_fails(rz_store_token_find(store, token.hash, &found, &error), RZ_E_NOT_FOUND, "no valid");
-    check_fails(rz_store_token_revoke(store, "ward", &error), RZ_E_CONFLICT, "before");
-    check_fails(rz_store_token_revoke(store, "night", &error), RZ_E_NOT_FOUND, "night");
-    check_fails(rz_store_token_create(store, &token, &error), RZ_E_CONFLICT, "(revoked)");
-    check_ok(rz_store_tokens(store, list, 2, &n, &error));
-    assert_int_equal(n, 1);
-    assert_true(list[0].revoked_at > 0);
-    check_ok(rz_store_begin(store, &error)); /* never inside a batch, which goes on */
-    token.name[0] = 'W';
-    check_fails(rz_store_token_create(store, &token, &error), RZ_E_USAGE, "a batch is open");
+    rz_store *store = fixture_open("batch", true);
+    rz_patient patient;
     rz_claim claim = fixture_claim("c", "p", 110, one_event, 1);
-    assert_int_equal(fixture_put(store, &claim), RZ_PUT_ADDED);
+    fixture_post(store, &claim);
+    check_ok(rz_store_patient(store, NULL, "p", &patient, &error));
+    rz_score_row row = scored(&patient, 0.5, "");
+    check_ok(rz_store_begin(store, &error));
+    check_fails(rz_store_scores_put(store, &row, 1, &error), RZ_E_USAGE, "a batch is open");
+    rz_claim other = fixture_claim("d", "q", 110, one_event, 1);
+    assert_int_equal(fixture_put(store, &other), RZ_PUT_ADDED);
     check_ok(rz_store_commit(store, &error));
-    assert_true(fixture_patient(store, "p") > 0);
+    assert_true(fixture_patient(store, "q") > 0);
+    check_ok(rz_store_scores_put(store, &row, 1, &error));
     rz_store_close(store);
-}
-
-static void tokens_are_made_beside_the_daemon(void **state)
-{
-    (void)state;
-    rz_error error = {0};
-    rz_store *daemon = fixture_open("beside", true), *store = NULL;
-    rz_store_options options = rz_store_options_defaults();
-    options.beside_writer = true;
-    check_ok(rz_store_open(fixture_path("beside"), &options, &store, &error));
-    rz_token token = {.name = "ward", .scopes = "read", .hash = {7}}, found;
-    check_ok(rz_store_token_create(store, &token, &error));
-    check_ok(rz_store_token_find(daemon, token.hash, &found, &error));
-    check_fails(rz_store_begin(store, &error), RZ_E_USAGE, "reading only");
-    check_fails(rz_store_erase_patient(store, 1, &error), RZ_E_USAGE, "reading only");
-    rz_store_close(store);
-    rz_store_tidy(daemon);
-    rz_store_close(daemon);
-    check_fails(rz_store_open(fixture_path("nowhere"), &options, &store, &error), RZ_E_NOT_FOUND,
-                "nowhere");
 }
 
 static int run_outside(const char *path, const char *sql)
@@ -246,8 +213,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_fresh_or_missing),
-        cmocka_unit_test(tokens_live_and_die),
-        cmocka_unit_test(tokens_are_made_beside_the_daemon),
+        cmocka_unit_test(nothing_is_written_beside_an_open_batch),
         cmocka_unit_test(audit_shows_every_change),
     };
     return cmocka_run_group_tests(tests, fixture_make, fixture_remove);
