@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 static const rz_option table[] = {
     {"db", RZ_OPTION_TEXT, "rezept.db", .value = "FILE", .help = "database to calibrate on"},
@@ -42,7 +43,7 @@ static rz_status copy_store(const char *database, const char *path, const rz_pro
 static rz_status calibrate(const rz_options *options, const rz_checkpoint *checkpoint,
                            rz_recalibration *r, rz_head *heads, size_t n, rz_error *error)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], split[RZ_SPLIT_TEXT];
     const rz_progress progress = program_progress();
     rz_dataset *dataset = NULL;
     rz_recalibrate_options o = {.part_tokens = (size_t)rz_options_int(options, "part-tokens"),
@@ -52,6 +53,12 @@ static rz_status calibrate(const rz_options *options, const rz_checkpoint *check
     rz_status status = tasks == NULL
                            ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks")
                            : train_fold_read(rz_options_text(options, "fold"), &o.split, error);
+    rz_split_rule_text(o.split, split);
+    if (status == RZ_OK && strcmp(split, checkpoint->origin.split) != 0)
+        status = rz_fail(error, RZ_E_CONFLICT,
+                         "the model was trained on the split %s, not on %s, whose tuning part it "
+                         "may have learnt from; give the same --fold as finetune",
+                         rz_split_text_shown(checkpoint->origin.split), split);
     for (size_t t = 0; status == RZ_OK && t < n; t++)
         tasks[t] = heads[t].task;
     if (status == RZ_OK)

@@ -64,6 +64,24 @@ static rz_status read_split(const rz_options *options, evaluate_options *out, ch
                               "--split %s: held_out, tuning, train or all is possible", name);
 }
 
+/* Patients that the model has learnt from are no test of it; train, tuning and all say themselves
+ * that they are none. Error  RZ_E_CONFLICT naming both splits. */
+static rz_status check_unseen(const evaluate_options *o, const char *recorded, rz_error *error)
+{
+    char asked[RZ_SPLIT_TEXT];
+    if (o->all || (o->rule.n_folds == 0 && o->split != RZ_SPLIT_HELD_OUT))
+        return RZ_OK;
+    rz_split_rule_text(o->rule, asked);
+    if (strcmp(asked, recorded) == 0)
+        return RZ_OK;
+    const bool fold = strncmp(recorded, "fold ", 5) == 0;
+    return rz_fail(error, RZ_E_CONFLICT,
+                   "the model was trained on the split %s and may have learnt from patients that "
+                   "%s holds out; give %s%s, or --split all where it has seen none",
+                   rz_split_text_shown(recorded), asked, fold ? "--fold " : "--split held_out",
+                   fold ? recorded + 5 : "");
+}
+
 static rz_status read_tasks(const rz_options *options, const rz_predictor *predictor,
                             uint64_t *heads, rz_error *error)
 {
@@ -248,6 +266,8 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
         tasks[i] = heads[i].task;
     if (status == RZ_OK)
         status = read_split(options, &asked, split, error);
+    if (status == RZ_OK)
+        status = check_unseen(&asked, rz_predictor_origin(predictor)->split, error);
     if (status == RZ_OK)
         status = read_tasks(options, predictor, &asked.heads, error);
     if (status == RZ_OK && truth_path != NULL)

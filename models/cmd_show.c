@@ -162,7 +162,7 @@ static json_t *model_json(const char *folder, const rz_checkpoint *checkpoint)
     char seed[32];
     (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)origin->seed);
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I, s:o, s:{s:s, s:s, s:s, s:s, s:s}, s:o}",
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I, s:o, s:{s:s, s:s, s:s, s:s, s:s, s:s}, s:o}",
         "folder", folder, "done", "verified", "sha256", checkpoint->sha256, "family",
         model->family->name, "size", model->config.size, "vocabulary",
         (json_int_t)(model->vocabulary->n_diagnoses + model->vocabulary->n_medications),
@@ -170,7 +170,8 @@ static json_t *model_json(const char *folder, const rz_checkpoint *checkpoint)
         "heads", (json_int_t)model->n_heads, "config", model->family->config_write(&model->config),
         "origin", "training_config_sha256", origin->training_config_sha256, "data_sha256",
         origin->data_sha256, "parent_sha256", origin->parent_sha256, "seed", seed, "code_version",
-        origin->code_version, "tensors", tensors_json(model->tensors, model->n_tensors));
+        origin->code_version, "split", origin->split, "tensors",
+        tensors_json(model->tensors, model->n_tensors));
 }
 
 static rz_status add_tasks(const char *folder, json_t *document, rz_error *error)

@@ -70,13 +70,13 @@ static json_t *config_json(const rz_model *model, const rz_checkpoint_origin *or
             return NULL;
         }
     /* "o" takes what it is given, also when packing fails. */
-    return json_pack("{s:s, s:i, s:o, s:o, s:s, s:{s:s, s:I, s:s, s:s, s:s}}", "format",
+    return json_pack("{s:s, s:i, s:o, s:o, s:s, s:{s:s, s:I, s:s, s:s, s:s, s:s}}", "format",
                      format_name, "format_version", FORMAT_VERSION, "model",
                      model->family->config_write(&model->config), "heads", heads,
                      "vocabulary_sha256", model->vocabulary->sha256, "training", "config_sha256",
                      origin->training_config_sha256, "seed", (json_int_t)origin->seed,
                      "data_sha256", origin->data_sha256, "code_version", origin->code_version,
-                     "parent_sha256", origin->parent_sha256);
+                     "parent_sha256", origin->parent_sha256, "split", origin->split);
 }
 
 static rz_status write_config(const char *path, const rz_model *model,
@@ -239,6 +239,9 @@ static rz_status read_origin(const json_t *json, rz_checkpoint_origin *out, rz_e
     if (status == RZ_OK)
         status =
             copy_text(training, "code_version", out->code_version, sizeof out->code_version, error);
+    /* Models made before this was recorded say nothing. */
+    if (status == RZ_OK && json_object_get(training, "split") != NULL)
+        status = copy_text(training, "split", out->split, sizeof out->split, error);
     return status;
 }
 

@@ -4,7 +4,7 @@
  * files aside); a folder without a DONE that fits is not a model. config.json:
  *   {"format": "rezept-model", "format_version": 1, "model": {…family's config…},
  *    "heads": ["ckd", …], "vocabulary_sha256": "…", "training": {"config_sha256", "seed",
- *    "data_sha256", "code_version", "parent_sha256"}} */
+ *    "data_sha256", "code_version", "parent_sha256", "split"}} */
 #ifndef RZ_MODEL_CHECKPOINT_H
 #define RZ_MODEL_CHECKPOINT_H
 
@@ -15,6 +15,8 @@ typedef struct rz_checkpoint_origin {
         parent_sha256[RZ_SHA256_TEXT]; /* of the model it was fine-tuned from, or "" */
     uint64_t seed;
     char code_version[32];
+    char split[32]; /* whom it has learnt from: rz_split_rule_text of train/split.h, or "" where
+                       nothing is known */
 } rz_checkpoint_origin;
 
 typedef struct rz_checkpoint {

@@ -30,6 +30,11 @@ const char *rz_predictor_tasks_sha256(const rz_predictor *predictor)
     return predictor->tasks_sha256;
 }
 
+const rz_checkpoint_origin *rz_predictor_origin(const rz_predictor *predictor)
+{
+    return &predictor->checkpoint.origin;
+}
+
 size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out)
 {
     *out = predictor->heads;

@@ -58,10 +58,11 @@ RZ_MUST_CHECK rz_status rz_predictor_open(const char *folder, rz_pool *pool, rz_
                                           rz_error *error);
 void rz_predictor_close(rz_predictor *predictor); /* accepts NULL */
 
-const rz_model *rz_predictor_model(const rz_predictor *predictor);             /* borrowed */
-const char *rz_predictor_sha256(const rz_predictor *predictor);                /* of the weights */
-const char *rz_predictor_tasks_sha256(const rz_predictor *predictor);          /* of tasks.json */
-size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out); /* borrowed */
+const rz_model *rz_predictor_model(const rz_predictor *predictor);              /* borrowed */
+const char *rz_predictor_sha256(const rz_predictor *predictor);                 /* of the weights */
+const char *rz_predictor_tasks_sha256(const rz_predictor *predictor);           /* of tasks.json */
+const rz_checkpoint_origin *rz_predictor_origin(const rz_predictor *predictor); /* borrowed */
+size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out);  /* borrowed */
 
 /* Options of one call. */
 typedef struct rz_predict_options {

@@ -218,6 +218,14 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
         fit.prevalence[t] = o->prevalence[t];
         fit.training_prior[t] = NAN;
     }
+    rz_split_rule_text(o->split, origin.split);
+    /* Values from another split have seen patients that this one holds out. */
+    if (!o->scratch && strcmp(base->origin.split, origin.split) != 0)
+        return rz_fail(
+            error, RZ_E_CONFLICT,
+            "the given model was trained on the split %s, this run asks for %s; pretrain "
+            "with the same --fold",
+            rz_split_text_shown(base->origin.split), origin.split);
     rz_status status = rz_labels_build(dataset, tasks, n_tasks, o->split, labels, error);
     if (status != RZ_OK)
         return status;

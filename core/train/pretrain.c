@@ -189,6 +189,7 @@ rz_status rz_pretrain(rz_dataset *dataset, const rz_run *run, const rz_vocabular
     rz_vocabulary *made = NULL;
     rz_model *model = NULL;
     rz_checkpoint_origin origin = {.seed = options->train.seed, .code_version = REZEPT_VERSION};
+    rz_split_rule_text(options->split, origin.split);
     rz_status status = RZ_OK;
     if (vocabulary == NULL)
         status = rz_vocabulary_builder_new(rz_code_levels_defaults(), &builder, error);

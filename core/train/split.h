@@ -5,10 +5,29 @@
 
 #include "tasks/cohort.h"
 
+#include <stdio.h>
+
 typedef struct rz_split_rule {
     unsigned n_folds; /* 0 = 80/10/10 */
     unsigned fold;    /* 0 … n_folds-1: the held-out one */
 } rz_split_rule;
+
+/* What a model's config.json says of it: the shares, or "fold 2/5". */
+enum { RZ_SPLIT_TEXT = 32 };
+
+static inline void rz_split_rule_text(rz_split_rule rule, char out[RZ_SPLIT_TEXT])
+{
+    if (rule.n_folds == 0)
+        (void)snprintf(out, RZ_SPLIT_TEXT, "%s", RZ_SPLIT_SHARES);
+    else
+        (void)snprintf(out, RZ_SPLIT_TEXT, "fold %u/%u", rule.fold + 1, rule.n_folds);
+}
+
+/* The text in an error. */
+static inline const char *rz_split_text_shown(const char *text)
+{
+    return text[0] != '\0' ? text : "(not recorded)";
+}
 
 enum { RZ_TUNING_SHARE = 4 /* of cross-validation: one in four, or calibration lacks outcomes */ };
 

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Makes what the API tests need besides a daemon: 900 small patients, a store and a model trained on
-them for some seconds (its risks mean nothing). fixture.py BUILD OUT; finished work is kept."""
+them for some seconds (its risks mean nothing). fixture.py BUILD OUT; remade after each build."""
 import json
 import os
 import random
@@ -46,7 +46,8 @@ def main():
     build, out = sys.argv[1:3]
     train = f"{build}/models/rezept-train"
     os.makedirs(f"{out}/tasks", exist_ok=True)
-    if os.path.exists(f"{out}/models/risks/DONE"):
+    done = f"{out}/models/risks/DONE"
+    if os.path.exists(done) and os.path.getmtime(done) > os.path.getmtime(train):
         return
     for name, (kind, title, outcome) in TASKS.items():
         with open(f"{out}/tasks/{name}.json", "w", encoding="utf-8") as file:

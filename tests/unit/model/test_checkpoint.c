@@ -12,7 +12,8 @@
 
 static char folder[] = "/tmp/rezept-checkpoint-XXXXXX";
 static rz_model *model;
-static rz_checkpoint_origin origin = {.seed = 18446744073709551615u, .code_version = "0.1.0"};
+static rz_checkpoint_origin origin = {
+    .seed = 18446744073709551615u, .code_version = "0.1.0", .split = "fold 2/5"};
 
 static char *in(const char *name)
 {
@@ -93,6 +94,7 @@ static void written_is_loaded_to_the_bit(void **state)
     assert_string_equal(loaded.model->vocabulary->sha256, model->vocabulary->sha256);
     assert_true(loaded.origin.seed == origin.seed);
     assert_string_equal(loaded.origin.data_sha256, origin.data_sha256);
+    assert_string_equal(loaded.origin.split, "fold 2/5");
     assert_string_equal(loaded.origin.code_version, "0.1.0");
     char sha256[RZ_SHA256_TEXT];
     uint64_t size;
@@ -201,6 +203,28 @@ static void a_damaged_list_is_refused(void **state)
     }
 }
 
+/* Models from before the split was recorded still load and say that they do not know. */
+static void a_split_that_is_not_recorded_is_empty(void **state)
+{
+    (void)state;
+    static const char part[] = "\"split\": \"fold 2/5\"";
+    rz_error error = {0};
+    rz_checkpoint loaded = {0};
+    char *text;
+    write_model();
+    check_ok(rz_checkpoint_begin(folder, &error));
+    check_ok(rz_file_read(in("config.json"), 8000, &text, NULL, &error));
+    char *place = strstr(text, part);
+    assert_non_null(place);
+    memcpy(place, "\"other\": \"fold 2/5\"", sizeof part - 1);
+    check_ok(rz_file_write(in("config.json"), text, strlen(text), &error));
+    check_ok(rz_checkpoint_finish(folder, &error));
+    check_ok(rz_checkpoint_load(folder, NULL, &loaded, &error));
+    assert_string_equal(loaded.origin.split, "");
+    rz_model_free(loaded.model);
+    free(text);
+}
+
 /* A hostile folder has a DONE that fits. Each case changes config.json in one place. */
 static void hostile_configurations_are_refused(void **state)
 {
@@ -222,6 +246,7 @@ static void hostile_configurations_are_refused(void **state)
         {"\"ckd\"", "\"../x\"", "heads: name 0", RZ_E_CORRUPT},
         {"\"ckd\"", "\"pregabalin\"", "twice", RZ_E_CORRUPT},
         {"\"ckd\",", "", "is not part of such a model", RZ_E_CORRUPT},
+        {"\"split\": \"fold 2/5\"", "\"split\": 25", "split must be a text", RZ_E_CORRUPT},
         {"\"data_sha256\": \"aa", "\"data_sha256\": \"XX", "no SHA-256", RZ_E_CORRUPT},
         {"\"seed\": -1", "\"seed\": \"x\"", "seed", RZ_E_CORRUPT},
         {"\"vocabulary_sha256\": \"", "\"vocabulary_sha256\": \"0", "vocabulary_sha256",
@@ -325,6 +350,7 @@ int main(void)
         cmocka_unit_test(every_change_is_noticed),
         cmocka_unit_test(resume_and_hidden_files_do_not_count),
         cmocka_unit_test(a_damaged_list_is_refused),
+        cmocka_unit_test(a_split_that_is_not_recorded_is_empty),
         cmocka_unit_test(hostile_configurations_are_refused),
         cmocka_unit_test(a_foreign_vocabulary_is_refused),
         cmocka_unit_test(changed_headers_never_change_weights),
