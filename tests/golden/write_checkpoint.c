@@ -1,6 +1,7 @@
 /* Writes a small checkpoint whose values a reader can know beforehand, then has read_checkpoint.py
  * read it: write_checkpoint PYTHON SCRIPT. Exits with the script's status. */
 #include "base/file.h"
+#include "folder.h"
 #include "model/checkpoint.h"
 
 #include <stdio.h>
@@ -46,7 +47,7 @@ int main(int argc, char **argv)
 {
     rz_error error = {0};
     char folder[] = "/tmp/rezept-golden-XXXXXX";
-    if (argc != 3 || mkdtemp(folder) == NULL) {
+    if (argc != 3 || temp_folder(folder) == NULL) {
         (void)fprintf(stderr, "usage: %s PYTHON SCRIPT\n", argv[0]);
         return 2;
     }

@@ -2,6 +2,7 @@
  * error, nothing leaks, and the same push afterwards goes on to the right end. The server is a
  * thread of this program that allocates nothing. */
 #include "check.h"
+#include "folder.h"
 
 #include "rezept_client.h"
 
@@ -118,7 +119,7 @@ static int start(void **state)
         pthread_create(&thread, NULL, serve, NULL) != 0 || pthread_detach(thread) != 0)
         return -1;
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", ntohs(address.sin_port));
-    if (mkdtemp(folder) == NULL)
+    if (temp_folder(folder) == NULL)
         return -1;
     (void)snprintf(input_path, sizeof input_path, "%s/in", folder);
     (void)snprintf(state_path, sizeof state_path, "%s/state", folder);
@@ -127,14 +128,6 @@ static int start(void **state)
     if (file == NULL || fprintf(file, "{}\n\nno\n{}\n%0*d\n{}\n{}", 300, 7) < 0)
         return -1;
     return fclose(file) == 0 && rz_client_setup() == RZ_OK ? 0 : -1;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    (void)unlink(input_path);
-    (void)unlink(state_path);
-    return rmdir(folder);
 }
 
 /* ---- the pushes ----------------------------------------------------------------------------- */
@@ -208,5 +201,5 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(each_allocation_fails_once),
                                        cmocka_unit_test(all_later_allocations_fail_too)};
-    return cmocka_run_group_tests(tests, start, stop);
+    return cmocka_run_group_tests(tests, start, NULL);
 }

@@ -2,6 +2,7 @@
  * all that follow it: the answer is then "out of memory", nothing leaks, and the next try works. */
 #include "../unit/predict/example.h"
 #include "check.h"
+#include "folder.h"
 
 #include "base/size.h"
 
@@ -173,7 +174,7 @@ static int setup(void **state)
                                         .system = RZ_SYSTEM_ICD10,
                                         .code = codes[i % 3],
                                         .value = NAN};
-    return mkdtemp(folder) == NULL || rz_hash_setup(&error) != RZ_OK ? -1 : 0;
+    return temp_folder(folder) == NULL || rz_hash_setup(&error) != RZ_OK ? -1 : 0;
 }
 
 int main(void)

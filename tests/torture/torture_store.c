@@ -288,5 +288,5 @@ int main(int argc, char **argv)
     faulty.xRealloc = sqlite_realloc;
     if (sqlite3_config(SQLITE_CONFIG_MALLOC, &faulty) != SQLITE_OK)
         return 2;
-    return cmocka_run_group_tests(tests, make_base, fixture_remove);
+    return cmocka_run_group_tests(tests, make_base, NULL);
 }

@@ -1,4 +1,5 @@
 #include "check.h"
+#include "folder.h"
 
 #include "base/file.h"
 
@@ -9,7 +10,7 @@ static char folder[] = "/tmp/rezept-file-XXXXXX";
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    return temp_folder(folder) == NULL ? -1 : 0;
 }
 
 static void written_then_read(void **state)

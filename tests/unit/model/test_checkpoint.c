@@ -1,5 +1,6 @@
 /* Checkpoints: out and in again to the bit, and every way a folder can be wrong. */
 #include "check.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "base/size.h"
@@ -41,7 +42,7 @@ static int setup(void **state)
                         .context = 32,
                         .dropout = 0.1f};
     (void)memset(origin.data_sha256, 'a', RZ_SHA256_TEXT - 1);
-    if (mkdtemp(folder) == NULL || rz_hash_setup(&error) != RZ_OK ||
+    if (temp_folder(folder) == NULL || rz_hash_setup(&error) != RZ_OK ||
         rz_vocabulary_synthetic(9, &vocabulary, &error) != RZ_OK ||
         rz_model_new(&config, vocabulary, heads, 2, 7, NULL, &model, &error) != RZ_OK) {
         (void)fprintf(stderr, "# %s\n", error.text);

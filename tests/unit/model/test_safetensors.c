@@ -1,5 +1,6 @@
 /* The safetensors reader against files that are damaged, foreign or hostile, all made here. */
 #include "check.h"
+#include "folder.h"
 
 #include "base/buffer.h"
 #include "base/file.h"
@@ -16,7 +17,7 @@ static int make_folder(void **state)
 {
     (void)state;
     rz_error error = {0};
-    if (mkdtemp(folder) == NULL || rz_hash_setup(&error) != RZ_OK)
+    if (temp_folder(folder) == NULL || rz_hash_setup(&error) != RZ_OK)
         return -1;
     (void)snprintf(path, sizeof path, "%s/x.safetensors", folder);
     return 0;

@@ -1,5 +1,6 @@
 /* The vocabulary: counting, truncation, tokens, and what a hostile vocab.json gets. */
 #include "check.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "base/size.h"
@@ -13,7 +14,7 @@ static int make_folder(void **state)
 {
     (void)state;
     rz_error error = {0};
-    return mkdtemp(folder) == NULL || rz_hash_setup(&error) != RZ_OK ? -1 : 0;
+    return temp_folder(folder) == NULL || rz_hash_setup(&error) != RZ_OK ? -1 : 0;
 }
 
 static rz_timeline_event event(rz_kind kind, rz_code_system system, const char *code)

@@ -1,5 +1,6 @@
 /* tasks.json: out and in again, and what hostile ones get. */
 #include "check.h"
+#include "folder.h"
 
 #include "example.h"
 
@@ -12,7 +13,7 @@ static int make_folder(void **state)
 {
     (void)state;
     rz_error error = {0};
-    return mkdtemp(folder) == NULL || rz_hash_setup(&error) != RZ_OK ? -1 : 0;
+    return temp_folder(folder) == NULL || rz_hash_setup(&error) != RZ_OK ? -1 : 0;
 }
 
 static void written_is_read(void **state)

@@ -1,5 +1,6 @@
 /* The predictor: the same bytes alone or in any batch, eligibility, and leaving codes out. */
 #include "check.h"
+#include "folder.h"
 
 #include "example.h"
 
@@ -67,7 +68,7 @@ static int setup(void **state)
     heads[0].task.n_outcomes = heads[1].task.n_outcomes = 1;
     heads[0].task.outcomes[0] = (rz_task_prefix){RZ_SYSTEM_ICD10, "N18"};
     heads[1].task.outcomes[0] = (rz_task_prefix){RZ_SYSTEM_LOCAL, "D000004"};
-    rz_status status = mkdtemp(folder) == NULL ? RZ_E_IO : rz_hash_setup(&error);
+    rz_status status = temp_folder(folder) == NULL ? RZ_E_IO : rz_hash_setup(&error);
     for (int i = 0; i < 2 && status == RZ_OK; i++)
         status = rz_calibration_seal(&heads[i].calibration, &error);
     if (status == RZ_OK)

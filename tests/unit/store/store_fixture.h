@@ -3,6 +3,7 @@
 #define RZ_TESTS_STORE_FIXTURE_H
 
 #include "../check.h"
+#include "../folder.h"
 
 #include "store/store.h"
 
@@ -14,15 +15,7 @@ static char fixture_folder[] = "/tmp/rezept-store-XXXXXX";
 static inline int fixture_make(void **state)
 {
     (void)state;
-    return mkdtemp(fixture_folder) != NULL ? 0 : -1;
-}
-
-static inline int fixture_remove(void **state)
-{
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf -- '%s'", fixture_folder);
-    return system(command);
+    return temp_folder(fixture_folder) != NULL ? 0 : -1;
 }
 
 static inline const char *fixture_path(const char *name)

@@ -1,3 +1,4 @@
+#include "folder.h"
 #include "task_fixture.h"
 
 #include "base/hash.h"
@@ -278,8 +279,8 @@ static void from_a_store(void **state)
 {
     (void)state;
     rz_error error = {0};
-    char folder[] = "/tmp/rezept-cohort-XXXXXX", path[64], lock[72];
-    assert_non_null(mkdtemp(folder));
+    char folder[] = "/tmp/rezept-cohort-XXXXXX", path[64];
+    assert_non_null(temp_folder(folder));
     (void)snprintf(path, sizeof path, "%s/r.db", folder);
     rz_store_options options = rz_store_options_defaults();
     options.write = true;
@@ -343,10 +344,6 @@ static void from_a_store(void **state)
     assert_int_equal(calls, 1);
     assert_null(cohorts[0].members);
     rz_store_close(store);
-    (void)unlink(path);
-    (void)snprintf(lock, sizeof lock, "%s.lock", path);
-    (void)unlink(lock);
-    (void)rmdir(folder);
 }
 
 int main(void)

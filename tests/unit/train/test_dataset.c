@@ -1,4 +1,5 @@
 #include "check.h"
+#include "folder.h"
 
 #include "base/file.h"
 #include "train/dataset.h"
@@ -12,7 +13,7 @@ static const char sha256[RZ_SHA256_TEXT] =
 static int make_folder(void **state)
 {
     (void)state;
-    if (mkdtemp(folder) == NULL)
+    if (temp_folder(folder) == NULL)
         return -1;
     (void)snprintf(path, sizeof path, "%s/cache.bin", folder);
     return 0;

@@ -1,5 +1,6 @@
 /* Fine-tuning on a record whose rule is known, and what a run may not look at. */
 #include "example.h"
+#include "folder.h"
 
 #include <unistd.h>
 
@@ -8,7 +9,7 @@ static char folder[] = "/tmp/rezept-finetune-XXXXXX";
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL ? -1 : 0;
+    return temp_folder(folder) == NULL ? -1 : 0;
 }
 
 static rz_dataset *open_example(const char *name, bool changed)

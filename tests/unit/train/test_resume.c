@@ -1,6 +1,7 @@
 /* Interrupted in every way we know (asked to stop, killed, disk full), a run goes on to the same
  * losses and the same weights as one that was left alone. */
 #include "example.h"
+#include "folder.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -91,7 +92,7 @@ static int make_folder(void **state)
     (void)state;
     rz_error error = {0};
     stopper never = {0};
-    if (mkdtemp(folder) == NULL)
+    if (temp_folder(folder) == NULL)
         return -1;
     (void)snprintf(cache, sizeof cache, "%s/cache.bin", folder);
     (void)snprintf(whole, sizeof whole, "%s/whole", folder);
