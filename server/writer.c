@@ -97,7 +97,7 @@ static size_t take(writer *w, write_op **ops)
 static void *writer_main(void *argument)
 {
     writer *w = argument;
-    write_op *ops[GROUP_MAX];
+    write_op *ops[GROUP_MAX] = {0};
     for (size_t n = take(w, ops); n > 0; n = take(w, ops)) {
         if (ops[0]->in_batch)
             run_group(w, ops, n);

@@ -23,7 +23,9 @@ void rz_error_clear(rz_error *error)
     }
 }
 
-rz_status rz_fail(rz_error *error, rz_status status, const char *format, ...)
+/* The names of these two are in parentheses because the analyser is given macros of them. */
+
+rz_status(rz_fail)(rz_error *error, rz_status status, const char *format, ...)
 {
     if (error != NULL && error->status == RZ_OK) {
         va_list args;
@@ -35,7 +37,7 @@ rz_status rz_fail(rz_error *error, rz_status status, const char *format, ...)
     return status;
 }
 
-rz_status rz_fail_errno(rz_error *error, int sys_errno, const char *format, ...)
+rz_status(rz_fail_errno)(rz_error *error, int sys_errno, const char *format, ...)
 {
     rz_status status = RZ_E_IO;
     if (sys_errno == ENOSPC || sys_errno == EDQUOT)

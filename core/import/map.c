@@ -57,7 +57,7 @@ rz_status rz_map_add(rz_map *map, int64_t key, rz_map_entry **out, bool *is_new,
 {
     uint32_t *slot = map->n_slots > 0 ? slot_of(map, key) : NULL;
     *is_new = slot == NULL || *slot == 0;
-    if (*is_new && map->n == map->capacity) {
+    if (slot == NULL || (*is_new && map->n == map->capacity)) {
         rz_status status = grow(map, error);
         if (status != RZ_OK)
             return status;

@@ -60,6 +60,8 @@ const rz_safetensor *rz_safetensors_find(const rz_safetensors *file, const char 
 const char *rz_safetensors_metadata(const rz_safetensors *file, const char *key)
 {
     for (size_t i = 0; i < file->n_metadata; i++)
+        /* Counted once key and value are there.
+         * NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
         if (strcmp(file->metadata[i].key, key) == 0)
             return file->metadata[i].value;
     return NULL;

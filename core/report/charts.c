@@ -62,7 +62,7 @@ static size_t thin(const rz_series *series, double x[CURVE_POINTS], double y[CUR
         seen++;
         /* The group ends where the next row would fall into the next of the places. */
         size_t places = finite < CURVE_POINTS ? finite : CURVE_POINTS;
-        if (seen * places / finite > used && used < CURVE_POINTS) {
+        if (seen * places >= (used + 1) * finite && used < CURVE_POINTS) {
             x[used] = sum_x / (double)in_group;
             y[used++] = sum_y / (double)in_group;
             sum_x = sum_y = 0.0;

@@ -47,11 +47,12 @@ static size_t linear_ticks(double low, double high, size_t wanted, double *out, 
 /* 1, 2, 5 of each decade while they are few, then whole decades, then every second one … */
 static size_t log_ticks(double low, double high, size_t wanted, double *out, size_t cap)
 {
-    double first = floor(log10(low)), decades = log10(high) - log10(low);
+    double decades = log10(high) - log10(low);
     bool finer = decades * 3.0 <= 2.0 * (double)wanted;
-    double stride = finer ? 1.0 : ceil(decades / (double)(wanted + 2));
+    int first = (int)floor(log10(low));
+    int stride = finer ? 1 : (int)ceil(decades / (double)(wanted + 2));
     size_t n = 0;
-    for (double d = first; d <= log10(high) + 1e-9 && n < cap; d += stride) {
+    for (int d = first; d <= log10(high) + 1e-9 && n < cap; d += stride) {
         static const double parts[] = {1.0, 2.0, 5.0};
         for (size_t i = 0; i < (finer ? 3u : 1u) && n < cap; i++) {
             double value = parts[i] * pow(10.0, d);

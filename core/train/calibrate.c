@@ -127,7 +127,7 @@ static rz_status fit_platt(groups *g, double n_positive, double n_negative, map 
  * block. Shares stay half a patient away from 0 and 1. */
 static void fit_isotonic(const groups *g, double n, map *out)
 {
-    double x[RZ_ISOTONIC_MAX], up[RZ_ISOTONIC_MAX], mass[RZ_ISOTONIC_MAX];
+    double x[RZ_ISOTONIC_MAX] = {0}, up[RZ_ISOTONIC_MAX] = {0}, mass[RZ_ISOTONIC_MAX] = {0};
     size_t blocks = 0, n_parts = g->n < RZ_ISOTONIC_MAX ? g->n : RZ_ISOTONIC_MAX, at = 0;
     for (size_t part = 0; part < n_parts; part++) {
         double sum_x = 0.0, sum_up = 0.0, sum = 0.0;
@@ -339,7 +339,7 @@ rz_status rz_calibration_fit(const double *logit, const uint8_t *label, size_t n
     if (status != RZ_OK)
         return status;
     groups g = {0};
-    map m;
+    map m = {0};
     row *rows = malloc(n * sizeof *rows);
     if (rows == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to calibrate %zu patients", n);

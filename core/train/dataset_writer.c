@@ -242,7 +242,7 @@ rz_status rz_dataset_copy(rz_store *store, const char *path, const rz_progress *
 {
     enum { PAGE = 256, TIMELINE_BYTES_MAX = 1 << 30 };
     char data_sha256[RZ_SHA256_TEXT];
-    rz_store_counts counts;
+    rz_store_counts counts = {0};
     rz_dataset_writer *w = NULL;
     rz_arena arena;
     rz_arena_init(&arena, TIMELINE_BYTES_MAX);

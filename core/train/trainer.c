@@ -80,6 +80,8 @@ static double mean_losses(const trainer *t, const rz_losses *losses, double *ter
     double total = 0.0;
     size_t present = 0;
     for (size_t i = 0; i < t->course->n_terms; i++) {
+        /* Without heads there are three terms.
+         * NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
         size_t n = t->course->heads ? losses->n_head[i] : counts[i];
         double sum = t->course->heads ? losses->head[i] : sums[i];
         terms[i] = n > 0 ? sum / (double)n : NAN;

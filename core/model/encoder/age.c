@@ -43,6 +43,7 @@ static void number_ages(encoder_pass *p)
         memcpy(&bits, &age, sizeof bits);
         size_t slot = (size_t)((bits * 0x9E3779B97F4A7C15u) >> 32) & mask;
         while (s->age_table[slot] != UINT32_MAX &&
+               /* Bits decide, as in the hash. NOLINTNEXTLINE(*-memory-comparison,cert-*) */
                memcmp(&s->age_value[s->age_table[slot]], &age, sizeof age) != 0)
             slot = (slot + 1) & mask;
         if (s->age_table[slot] == UINT32_MAX) {

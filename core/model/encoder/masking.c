@@ -32,7 +32,7 @@ typedef struct draw {
 
 static draw draw_at(const masker *m, purpose what, uint64_t key)
 {
-    draw d;
+    draw d = {{0}};
     rz_rng_at(m->seed, m->stream, (uint64_t)what << 44 | key, d.word);
     return d;
 }
