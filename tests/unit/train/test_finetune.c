@@ -169,10 +169,28 @@ static void folds_cover_everyone_once(void **state)
     }
 }
 
+/* The shares that a model records of its splits are those that patients get. */
+static void shares_are_as_recorded(void **state)
+{
+    (void)state;
+    enum { PATIENTS = 20000 };
+    unsigned recorded[3], seen[3] = {0};
+    char text[RZ_SPLIT_TEXT];
+    rz_split_rule_text((rz_split_rule){0}, text);
+    assert_int_equal(sscanf(text, "%u/%u/%u", &recorded[0], &recorded[1], &recorded[2]), 3);
+    for (uint64_t hash = 1; hash <= PATIENTS; hash++)
+        seen[rz_split_by((rz_split_rule){0}, hash * 0x9e3779b97f4a7c15)]++;
+    for (int s = RZ_SPLIT_TRAIN; s <= RZ_SPLIT_HELD_OUT; s++)
+        check_near(100.0 * seen[s] / PATIENTS, recorded[s], 1.0);
+    rz_split_rule_text((rz_split_rule){.n_folds = 5, .fold = 1}, text);
+    assert_string_equal(text, "fold 2/5");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(learns_the_rule), cmocka_unit_test(held_out_patients_change_nothing),
-        cmocka_unit_test(few_balanced_labels), cmocka_unit_test(folds_cover_everyone_once)};
+        cmocka_unit_test(few_balanced_labels), cmocka_unit_test(folds_cover_everyone_once),
+        cmocka_unit_test(shares_are_as_recorded)};
     return cmocka_run_group_tests(tests, make_folder, NULL);
 }
