@@ -5,6 +5,8 @@
  * Patients have 20 … 220 random tokens (mean 120). Operations are counted for all layers in full,
  * products and attention, the pretraining heads at the masked positions; backward counts twice
  * forward. Inference skips the last layer but for [CLS]; the count does not. */
+#include "bench.h"
+
 #include "base/hash.h"
 #include "base/rng.h"
 #include "model/model.h"
@@ -13,16 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { CODES = 1930, TRAIN_TOKENS = 8192, PATIENTS = 64, MEAN = 120 };
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* A batch of random patients: up to n_seqs, or until about n_tokens. */
 static rz_status make_batch(rz_batch *batch, size_t n_seqs, size_t n_tokens, uint64_t seed,

@@ -1,12 +1,13 @@
 /* Matrix products at the encoder's shapes, in the blocks and on the pool that the encoder uses:
  * forward (nt), gradient of the input (nn) and of the weight (tn), GFLOP/s each, beside the figure
  * that rezept-train show prints. */
+#include "bench.h"
+
 #include "base/size.h"
 #include "tensor/gemm.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { TOKENS = 2048, WIDEST = 2048, INNER = 2048 };
 
@@ -31,13 +32,6 @@ static void run_block(void *context, size_t task, unsigned worker)
     else
         rz_gemm_tn_add(64, s->in, TOKENS, s->a + task * 64, s->out, s->b, s->in,
                        s->c + task * 64 * s->in, s->in);
-}
-
-static double seconds_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
 static double measure(rz_pool *pool, shape *s)

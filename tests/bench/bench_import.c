@@ -4,6 +4,8 @@
  *                             patient
  *
  * The files are made in the working folder and removed. */
+#include "bench.h"
+
 #include "base/hash.h"
 #include "base/rng.h"
 #include "claims/claim_json.h"
@@ -11,30 +13,13 @@
 #include "store/store.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { CLAIMS_EACH = 36, EVENTS_EACH = 8, CODES = 500 };
 
 static const char file_path[] = "bench-import.ndjson", db_path[] = "bench-import.db";
-
-static double seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static void must(rz_status status, const rz_error *error)
-{
-    if (status == RZ_OK)
-        return;
-    (void)fprintf(stderr, "bench-import: %s\n", error->text);
-    exit(rz_status_exit_code(status));
-}
 
 static void remove_files(void)
 {
@@ -95,7 +80,7 @@ static double write_file(int patients)
         exit(1);
     rz_rng_init(&rng, 1, 0);
     rz_buffer_init(&line, 1 << 20);
-    double started = seconds();
+    double started = seconds_now();
     for (int patient = 0; patient < patients; patient++) {
         rz_buffer_clear(&line);
         for (int i = 0; i < CLAIMS_EACH; i++)
@@ -106,7 +91,7 @@ static double write_file(int patients)
     if (fclose(file) != 0)
         exit(1);
     rz_buffer_done(&line);
-    return seconds() - started;
+    return seconds_now() - started;
 }
 
 /* Reads the whole file, into the store when there is one; returns the number of events. */
@@ -144,13 +129,13 @@ int main(int argc, char **argv)
     must(rz_hash_setup(&error), &error);
     remove_files();
     double write_s = write_file(patients);
-    double started = seconds();
+    double started = seconds_now();
     uint64_t events = read_file(NULL);
-    double read_s = seconds() - started;
+    double read_s = seconds_now() - started;
     must(rz_store_open(db_path, &options, &store, &error), &error);
-    started = seconds();
+    started = seconds_now();
     (void)read_file(store);
-    double import_s = seconds() - started;
+    double import_s = seconds_now() - started;
     rz_store_close(store);
     remove_files();
     (void)printf("write   %10.0f events/s\nread    %10.0f events/s\nimport  %10.0f events/s\n",

@@ -4,32 +4,17 @@
  *                                       sorted by patient
  *
  * Prints events/s of the import, the largest write-ahead log seen, and histories/s. */
+#include "bench.h"
+
 #include "base/rng.h"
 #include "store/store.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { CLAIMS_EACH = 40, EVENTS_EACH = 5, CODES = 500 };
-
-static double seconds(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
-}
-
-static void must(rz_status status, const rz_error *error)
-{
-    if (status == RZ_OK)
-        return;
-    (void)fprintf(stderr, "bench-store: %s\n", error->text);
-    exit(rz_status_exit_code(status));
-}
 
 static void put_claim(rz_store *store, int patient, int i, rz_rng *rng, rz_error *error)
 {
@@ -68,7 +53,7 @@ static void bench_import(rz_store *store, int n_patients, bool shuffled, rz_erro
     rz_rng rng;
     int64_t log_bytes_max = 0, n = (int64_t)n_patients * CLAIMS_EACH;
     rz_rng_init(&rng, 1, 0);
-    double start = seconds();
+    double start = seconds_now();
     must(rz_store_begin_import(store, "bench", error), error);
     for (int64_t k = 0; k < n; k++) {
         int64_t at = shuffled ? k * 7368787 % n : k;
@@ -81,7 +66,7 @@ static void bench_import(rz_store *store, int n_patients, bool shuffled, rz_erro
         }
     }
     must(rz_store_commit(store, error), error);
-    double took = seconds() - start, events = (double)n * EVENTS_EACH;
+    double took = seconds_now() - start, events = (double)n * EVENTS_EACH;
     (void)printf("import: %.0f events in %.2f s, %.0f events/s, log at most %.1f MB\n", events,
                  took, events / took, (double)log_bytes_max * 1e-6);
 }
@@ -94,7 +79,7 @@ static void bench_read(rz_store *store, int n_patients, rz_error *error)
     size_t events = 0;
     rz_arena_init(&arena, 1 << 24);
     rz_rng_init(&rng, 2, 0);
-    double start = seconds();
+    double start = seconds_now();
     for (int i = 0; i < ROUNDS; i++) {
         rz_timeline *timeline = NULL;
         rz_patient_key key = 1 + (rz_patient_key)rz_rng_below(&rng, (uint32_t)n_patients);
@@ -103,7 +88,7 @@ static void bench_read(rz_store *store, int n_patients, rz_error *error)
         events += timeline->n_events;
         rz_arena_reset(&arena);
     }
-    double took = seconds() - start;
+    double took = seconds_now() - start;
     (void)printf("timeline: %d of %.0f events on average, %.0f/s\n", ROUNDS,
                  (double)events / ROUNDS, ROUNDS / took);
     rz_arena_done(&arena);

@@ -1,6 +1,7 @@
 /* Pushing while each allocation in turn fails, alone and with all that follow it: there is an
  * error, nothing leaks, and the same push afterwards goes on to the right end. The server is a
  * thread of this program that allocates nothing. */
+#include "allocations.h"
 #include "check.h"
 #include "folder.h"
 
@@ -19,39 +20,10 @@ enum { LINES = 7, REFUSED = 2 };
 static long fail_at = -1, allocations; /* -1 = all succeed */
 static bool fail_after;                /* and all after it */
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t n);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t n);
-char *__wrap_strdup(const char *text);
-
-static bool fails(void)
+static bool allocation_fails(void)
 {
     long number = allocations++;
     return fail_at >= 0 && (number == fail_at || (fail_after && number > fail_at));
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t n)
-{
-    return fails() ? NULL : __real_realloc(old, n);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
 }
 
 /* ---- the server ----------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
  * repeated. An import may end with an error or with refusals, but it must end, in good order, and
  * what it hands out must fit the rules of a claim. */
 #include "../unit/import/files.h"
+#include "allocations.h"
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -11,44 +12,14 @@
 
 enum { ROUNDS = 120 };
 
-/* The linker sends the library's allocations through these: after `allocations_left` of them each
- * one fails; a negative number lets all succeed. */
+/* After so many allocations each one fails; a negative number lets all succeed. */
 static long allocations_left = -1;
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t n);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t n);
-char *__wrap_strdup(const char *text);
-
-static bool fails(void)
+static bool allocation_fails(void)
 {
     if (allocations_left > 0)
         allocations_left--;
     return allocations_left == 0;
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t n)
-{
-    return fails() ? NULL : __real_realloc(old, n);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
 }
 
 typedef struct sample {

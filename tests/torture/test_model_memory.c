@@ -1,6 +1,7 @@
 /* Writing, loading, predicting and explaining while each allocation in turn fails, alone and with
  * all that follow it: the answer is then "out of memory", nothing leaks, and the next try works. */
 #include "../unit/predict/example.h"
+#include "allocations.h"
 #include "check.h"
 #include "folder.h"
 
@@ -12,46 +13,10 @@ enum { EVENTS = 40 };
 static long fail_at = -1, allocations;
 static bool fail_after; /* and all after it */
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t n, size_t size);
-void *__real_realloc(void *old, size_t n);
-void *__real_aligned_alloc(size_t alignment, size_t n);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t n, size_t size);
-void *__wrap_realloc(void *old, size_t n);
-void *__wrap_aligned_alloc(size_t alignment, size_t n);
-char *__wrap_strdup(const char *text);
-
-static bool fails(void)
+static bool allocation_fails(void)
 {
     long number = allocations++;
     return fail_at >= 0 && (number == fail_at || (fail_after && number > fail_at));
-}
-
-void *__wrap_malloc(size_t n)
-{
-    return fails() ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t n, size_t size)
-{
-    return fails() ? NULL : __real_calloc(n, size);
-}
-
-void *__wrap_realloc(void *old, size_t n)
-{
-    return fails() ? NULL : __real_realloc(old, n);
-}
-
-void *__wrap_aligned_alloc(size_t alignment, size_t n)
-{
-    return fails() ? NULL : __real_aligned_alloc(alignment, n);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return fails() ? NULL : __real_strdup(text);
 }
 
 static char folder[] = "/tmp/rezept-memory-XXXXXX";

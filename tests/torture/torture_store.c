@@ -8,6 +8,7 @@
  * pwrite64 and fdatasync here. */
 #define _DEFAULT_SOURCE /* syscall */
 #include "../unit/store/store_fixture.h"
+#include "allocations.h"
 
 #include <errno.h>
 #include <sqlite3.h>
@@ -36,38 +37,15 @@ static bool strikes(fault kind)
     return true;
 }
 
+static bool allocation_fails(void)
+{
+    return strikes(FAULT_MEMORY);
+}
+
 /* ---- the places where faults strike --------------------------------------------------------- */
 
-void *__real_malloc(size_t n);
-void *__real_calloc(size_t count, size_t size);
-void *__real_realloc(void *memory, size_t n);
-char *__real_strdup(const char *text);
-void *__wrap_malloc(size_t n);
-void *__wrap_calloc(size_t count, size_t size);
-void *__wrap_realloc(void *memory, size_t n);
-char *__wrap_strdup(const char *text);
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t at);
 int fdatasync(int fd);
-
-void *__wrap_malloc(size_t n)
-{
-    return strikes(FAULT_MEMORY) ? NULL : __real_malloc(n);
-}
-
-void *__wrap_calloc(size_t count, size_t size)
-{
-    return strikes(FAULT_MEMORY) ? NULL : __real_calloc(count, size);
-}
-
-void *__wrap_realloc(void *memory, size_t n)
-{
-    return strikes(FAULT_MEMORY) ? NULL : __real_realloc(memory, n);
-}
-
-char *__wrap_strdup(const char *text)
-{
-    return strikes(FAULT_MEMORY) ? NULL : __real_strdup(text);
-}
 
 ssize_t pwrite64(int fd, const void *bytes, size_t n, off_t at)
 {
