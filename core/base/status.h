@@ -2,7 +2,13 @@
  * them.
  *
  * The first error wins: a later one never overwrites it, so clean-up code may pass the same object
- * on. No text in it ever holds patient data. */
+ * on. No text in it ever holds patient data.
+ *
+ * What holds in core unless a header says otherwise. Threads: what is made by new, open, read or
+ * load belongs to one thread at a time, distinct ones do not know of each other, and functions of
+ * plain values may be called anywhere. Pointers: one that is handed in is borrowed for the call;
+ * *out of those calls is new and ends with the free, close or done of the same header, which accept
+ * what is NULL or zeroed; one that is asked of an object is borrowed until that changes or ends. */
 #ifndef RZ_BASE_STATUS_H
 #define RZ_BASE_STATUS_H
 

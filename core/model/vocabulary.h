@@ -54,7 +54,7 @@ RZ_MUST_CHECK rz_status rz_vocabulary_builder_finish(const rz_vocabulary_builder
                                                      uint32_t min_patients, rz_vocabulary **out,
                                                      rz_error *error);
 
-/* A vocabulary of made-up codes: what `show --vocabulary N` and benchmarks use. Half diagnoses. */
+/* A vocabulary of made-up codes, half of them diagnoses, for benchmarks and tests; new. */
 RZ_MUST_CHECK rz_status rz_vocabulary_synthetic(size_t n_codes, rz_vocabulary **out,
                                                 rz_error *error);
 /* vocab.json. Errors RZ_E_FORMAT, RZ_E_CORRUPT (hash), RZ_E_UNSUPPORTED (format version). */
