@@ -21,6 +21,10 @@ static const rz_option table[] = {
     {"labels", RZ_OPTION_INT, "0", .max = 1e9, .value = "N",
      .help = "know so many labels of each task and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
+    {"draws", RZ_OPTION_INT, "6", 1, 100, .value = "N",
+     .help = "index days of a training patient (tuning and held-out patients have one)"},
+    {"negatives", RZ_OPTION_REAL, "2", 0, 1e6, .value = "X",
+     .help = "training rows without an outcome for each with one; 0 = all"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
@@ -37,9 +41,9 @@ static const char usage[] =
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
 static const char *const listed[] = {
-    "labels",  "balanced",     "prevalence", "method",       "freeze-encoder", "scratch",
-    "steps",   "epochs",       "minutes",    "lr",           "warmup",         "clip",
-    "dropout", "weight-decay", "patience",   "batch-tokens", "seed",           "fold"};
+    "labels",  "balanced",     "draws",    "negatives",    "prevalence", "method", "freeze-encoder",
+    "scratch", "steps",        "epochs",   "minutes",      "lr",         "warmup", "clip",
+    "dropout", "weight-decay", "patience", "batch-tokens", "seed",       "fold"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
@@ -190,6 +194,8 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     j.o.train = train_options_read(options, &j.progress);
     j.o.labels = (size_t)rz_options_int(options, "labels");
     j.o.balanced = rz_options_switch(options, "balanced");
+    j.o.draws = (unsigned)rz_options_int(options, "draws");
+    j.o.negatives = rz_options_real(options, "negatives");
     j.o.freeze = rz_options_switch(options, "freeze-encoder");
     j.o.scratch = rz_options_switch(options, "scratch");
     j.o.dropout = (float)rz_options_real(options, "dropout");

@@ -89,7 +89,7 @@
 
 rz_train_options train_options_read(const rz_options *options, const rz_progress *progress);
 
-/* "1/5" -> fold 1 of 5; NULL -> the 80/10/10 splits. */
+/* "1/5" -> fold 1 of 5; NULL -> the 70/15/15 splits. */
 RZ_MUST_CHECK rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error);
 /* "0.03" for all tasks, or "ckd=0.03,pregabalin=0.05"; NaN where nothing is said. */
 RZ_MUST_CHECK rz_status train_prevalence_read(const char *text, const rz_task *tasks,

@@ -22,10 +22,10 @@ static uint64_t draw(uint64_t patient_hash, uint64_t seed, unsigned use)
 
 rz_split rz_split_of(uint64_t patient_hash, uint64_t seed)
 {
-    uint64_t tenth = draw(patient_hash, seed, USE_SPLIT) % 10;
-    if (tenth < 8)
+    uint64_t twentieth = draw(patient_hash, seed, USE_SPLIT) % 20;
+    if (twentieth < 14)
         return RZ_SPLIT_TRAIN;
-    return tenth == 8 ? RZ_SPLIT_TUNING : RZ_SPLIT_HELD_OUT;
+    return twentieth < 17 ? RZ_SPLIT_TUNING : RZ_SPLIT_HELD_OUT;
 }
 
 const char *rz_split_name(rz_split split)

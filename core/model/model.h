@@ -23,6 +23,7 @@ typedef struct rz_config {
     char size[16];   /* "2.2m" …, or "custom" */
     int32_t n_diagnoses, n_medications;
     int32_t hidden, layers, heads, feed_forward, age_hidden, age_bins, context;
+    int32_t repeat_days; /* a code that was kept less than so many days ago is left out; 0 = none */
     rz_norm norm;
     rz_pooling pooling;
     rz_masking masking; /* pretraining's choice, kept with the model */

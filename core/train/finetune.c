@@ -16,8 +16,11 @@ typedef struct finetune_course {
 
 rz_finetune_options rz_finetune_options_defaults(void)
 {
-    rz_finetune_options options = {
-        .dropout = NAN, .method = RZ_CALIBRATION_PLATT, .train = rz_train_options_defaults()};
+    rz_finetune_options options = {.draws = 6,
+                                   .negatives = 2.0,
+                                   .dropout = NAN,
+                                   .method = RZ_CALIBRATION_PLATT,
+                                   .train = rz_train_options_defaults()};
     for (size_t i = 0; i < RZ_TASKS_MAX; i++)
         options.prevalence[i] = NAN;
     return options;
@@ -96,8 +99,59 @@ static rz_status cut_tuning(finetune_course *c, const rz_model *model, tuning_ro
     return status;
 }
 
-static rz_status choose_rows(finetune_course *c, const rz_model *model, size_t tuning_tokens,
-                             rz_error *error)
+static bool has_outcome(const rz_labels *l, size_t row)
+{
+    for (size_t t = 0; t < l->n_tasks; t++)
+        if (l->part[row * l->n_tasks + t] == RZ_SPLIT_TRAIN &&
+            l->label[row * l->n_tasks + t] > 0.5f)
+            return true;
+    return false;
+}
+
+/* Keeps every training row with an outcome and, of the others, so many for each of those, by a hash
+ * of patient and day. Most rows have no outcome and tell little. */
+static rz_status thin_train(finetune_course *c, double negatives, uint64_t seed, rz_error *error)
+{
+    const rz_labels *l = c->labels;
+    tuning_row *others = malloc((c->n_train + 1) * sizeof *others);
+    size_t n_others = 0, kept = 0;
+    if (others == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to choose of %zu rows", c->n_train);
+    for (size_t i = 0; i < c->n_train; i++) {
+        const rz_label_row *row = &l->rows[c->train[i]];
+        if (has_outcome(l, c->train[i])) {
+            c->train[kept++] = c->train[i];
+        } else {
+            uint64_t name[2] = {row->hash, (uint64_t)(int64_t)row->index_day};
+            others[n_others++] = (tuning_row){rz_hash64(name, sizeof name, seed), c->train[i]};
+        }
+    }
+    qsort(others, n_others, sizeof *others, by_hash);
+    size_t wanted = (size_t)((double)kept * negatives + 0.5);
+    for (size_t i = 0; i < n_others && i < wanted; i++)
+        c->train[kept++] = others[i].row;
+    c->n_train = kept;
+    free(others);
+    return RZ_OK;
+}
+
+/* The share of positives among the labels that a head learns from. */
+static double prior_of(const finetune_course *c, size_t task)
+{
+    const rz_labels *l = c->labels;
+    size_t n = 0, positives = 0;
+    for (size_t i = 0; i < c->n_train; i++) {
+        size_t at = c->train[i] * l->n_tasks + task;
+        if (l->part[at] != RZ_SPLIT_TRAIN)
+            continue;
+        n++;
+        positives += l->label[at] > 0.5f;
+    }
+    return (double)positives / (double)n;
+}
+
+static rz_status choose_rows(finetune_course *c, const rz_model *model,
+                             const rz_finetune_options *o, rz_error *error)
 {
     const rz_labels *l = c->labels;
     tuning_row *tuning = malloc((l->n_rows + 1) * sizeof *tuning);
@@ -117,16 +171,19 @@ static rz_status choose_rows(finetune_course *c, const rz_model *model, size_t t
         if (tunes)
             tuning[c->n_tuning++] = (tuning_row){l->rows[r].hash, (uint32_t)r};
     }
+    if (status == RZ_OK && o->negatives > 0.0 && o->labels == 0)
+        status = thin_train(c, o->negatives, o->train.seed, error);
     if (status == RZ_OK)
-        status = cut_tuning(c, model, tuning, tuning_tokens, error);
+        status = cut_tuning(c, model, tuning, o->tuning_tokens, error);
     free(tuning);
     return status;
 }
 
 /* The model to train: fresh heads over the given encoder, or all fresh. Each head's bias starts at
  * the logit of its training prior, which else takes many steps to reach. */
-static rz_status make_model(const rz_checkpoint *base, const rz_task *tasks, const rz_labels *l,
-                            const rz_finetune_options *o, rz_model **out, rz_error *error)
+static rz_status make_model(const rz_checkpoint *base, const rz_task *tasks, const double *prior,
+                            const rz_labels *l, const rz_finetune_options *o, rz_model **out,
+                            rz_error *error)
 {
     const char *names[RZ_TASKS_MAX];
     rz_model *model = NULL;
@@ -147,8 +204,7 @@ static rz_status make_model(const rz_checkpoint *base, const rz_task *tasks, con
         const rz_tensor_spec *tensor = &model->tensors[i];
         if (tensor->count != 1 || t >= l->n_tasks)
             continue;
-        rz_label_counts counts = rz_labels_count(l, t++, RZ_SPLIT_TRAIN);
-        double share = (double)counts.positives / (double)counts.n;
+        double share = prior[t++];
         model->parameters[tensor->offset] = (float)log(share / (1.0 - share));
     }
     model->parameters_version++;
@@ -164,12 +220,13 @@ static rz_status digest(const rz_finetune_options *o, const rz_model *model,
     for (size_t t = 0; t < n_tasks; t++)
         (void)json_array_append_new(list, rz_task_to_json(&tasks[t]));
     return rz_settings_digest(
-        json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:b, s:b}", "course",
-                  "finetune", "model", model->family->config_write(&model->config), "train",
-                  rz_train_options_json(&o->train), "tasks", list, "parent", base->sha256, "fold",
-                  (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
+        json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:b, s:b}",
+                  "course", "finetune", "model", model->family->config_write(&model->config),
+                  "train", rz_train_options_json(&o->train), "tasks", list, "parent", base->sha256,
+                  "fold", (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
                   (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced",
-                  o->balanced, "freeze", o->freeze, "scratch", o->scratch),
+                  o->balanced, "draws", (int)o->draws, "negatives", o->negatives, "freeze",
+                  o->freeze, "scratch", o->scratch),
         out, error);
 }
 
@@ -226,7 +283,8 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
             "the given model was trained on the split %s, this run asks for %s; pretrain "
             "with the same --fold",
             rz_split_text_shown(base->origin.split), origin.split);
-    rz_status status = rz_labels_build(dataset, tasks, n_tasks, o->split, labels, error);
+    rz_status status = rz_labels_build(dataset, tasks, n_tasks, o->split,
+                                       o->labels > 0 ? 1 : o->draws, labels, error);
     if (status != RZ_OK)
         return status;
     if (o->labels > 0)
@@ -234,9 +292,11 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
     if (status == RZ_OK)
         status = rz_heads_check(labels, tasks, o->method, true, error);
     if (status == RZ_OK)
-        status = make_model(base, tasks, labels, o, &model, error);
+        status = choose_rows(&c, base->model, o, error);
+    for (size_t t = 0; status == RZ_OK && t < n_tasks; t++)
+        fit.training_prior[t] = prior_of(&c, t);
     if (status == RZ_OK)
-        status = choose_rows(&c, model, o->tuning_tokens, error);
+        status = make_model(base, tasks, fit.training_prior, labels, o, &model, error);
     if (status == RZ_OK)
         status = digest(o, model, base, tasks, n_tasks, origin.training_config_sha256, error);
     if (status == RZ_OK)

@@ -7,11 +7,14 @@
 
 typedef struct rz_finetune_options {
     rz_split_rule split;
-    size_t labels; /* so many of each task and no more; 0 = all */
-    bool balanced; /* half of them positive */
-    bool freeze;   /* the encoder keeps its values: heads alone learn */
-    bool scratch;  /* size and vocabulary of the given model, but none of its values */
-    float dropout; /* NaN = as the model says */
+    size_t labels;    /* so many of each task and no more; 0 = all */
+    bool balanced;    /* half of them positive */
+    unsigned draws;   /* index days of a training patient, see labels.h; 1 with `labels` */
+    double negatives; /* training rows without an outcome for each row with one; 0 = all of them.
+                         Scores are corrected from the prior that this makes. */
+    bool freeze;      /* the encoder keeps its values: heads alone learn */
+    bool scratch;     /* size and vocabulary of the given model, but none of its values */
+    float dropout;    /* NaN = as the model says */
     rz_calibration_method method;
     double prevalence[RZ_TASKS_MAX]; /* NaN = counted in the training and tuning splits */
     size_t tuning_tokens; /* early stopping looks at rows of about so many tokens; 0 = all */

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMELINE_BYTES_MAX = 1 << 30, DRAWN_TUNING_SHARE = 5 };
+enum { TIMELINE_BYTES_MAX = 1 << 30, DRAWN_TUNING_SHARE = 5, DRAW_SEEDS_APART = 1000 };
 
 static rz_status add_row(rz_labels *l, const rz_label_row *row, rz_error *error)
 {
@@ -33,11 +33,11 @@ static rz_status add_row(rz_labels *l, const rz_label_row *row, rz_error *error)
     return RZ_OK;
 }
 
-/* The rows of one patient begin at `first`; a task joins the row of its index day. */
+/* The rows of one patient begin at `first`; a task joins the row of its index day. A day that two
+ * draws agree on is one label. */
 static rz_status place_label(rz_labels *l, size_t first, size_t task, uint32_t patient,
-                             rz_split split, rz_error *error)
+                             rz_split split, const rz_cohort_member *m, rz_error *error)
 {
-    const rz_cohort_member *m = &l->cohorts[task].members[l->cohorts[task].n - 1];
     size_t row = first;
     while (row < l->n_rows && l->rows[row].index_day != m->index_day)
         row++;
@@ -58,31 +58,53 @@ static rz_status place_label(rz_labels *l, size_t first, size_t task, uint32_t p
     return status;
 }
 
+/* All labels of one patient: the cohort's own index day, and for a training patient the days that
+ * further draws of the same rule give. */
+static rz_status add_patient(rz_labels *l, const rz_task *tasks, uint32_t patient, rz_split split,
+                             unsigned draws, const rz_timeline *timeline, const rz_claim_day *days,
+                             size_t n_days, rz_cohort *drawn, rz_error *error)
+{
+    rz_status status = RZ_OK;
+    size_t first = l->n_rows;
+    unsigned n_draws = split == RZ_SPLIT_TRAIN ? draws : 1;
+    for (size_t t = 0; status == RZ_OK && t < l->n_tasks; t++) {
+        for (unsigned d = 0; status == RZ_OK && d < n_draws; d++) {
+            rz_cohort *cohort = d == 0 ? &l->cohorts[t] : drawn;
+            size_t before = cohort->n;
+            status = rz_cohort_add(cohort, &tasks[t], timeline, days, n_days,
+                                   RZ_COHORT_SEED + d * DRAW_SEEDS_APART, error);
+            if (status == RZ_OK && cohort->n > before)
+                status = place_label(l, first, t, patient, split, &cohort->members[cohort->n - 1],
+                                     error);
+            drawn->n = 0;
+        }
+    }
+    return status;
+}
+
 rz_status rz_labels_build(rz_dataset *dataset, const rz_task *tasks, size_t n_tasks,
-                          rz_split_rule rule, rz_labels *l, rz_error *error)
+                          rz_split_rule rule, unsigned draws, rz_labels *l, rz_error *error)
 {
     *l = (rz_labels){.n_tasks = n_tasks};
     rz_status status = RZ_OK;
+    rz_cohort drawn = {0};
     rz_arena arena;
     rz_arena_init(&arena, TIMELINE_BYTES_MAX);
     for (size_t i = 0; status == RZ_OK && i < rz_dataset_patients(dataset); i++) {
         rz_split split = rz_split_by(rule, rz_dataset_hash(dataset, i));
         rz_timeline *timeline = NULL;
         const rz_claim_day *days = NULL;
-        size_t n_days = 0, first = l->n_rows;
+        size_t n_days = 0;
         if (split == RZ_SPLIT_HELD_OUT)
             continue;
         rz_arena_reset(&arena);
         status = rz_dataset_timeline(dataset, i, &arena, &timeline, &days, &n_days, error);
-        for (size_t t = 0; status == RZ_OK && t < n_tasks; t++) {
-            size_t before = l->cohorts[t].n;
-            status = rz_cohort_add(&l->cohorts[t], &tasks[t], timeline, days, n_days,
-                                   RZ_COHORT_SEED, error);
-            if (status == RZ_OK && l->cohorts[t].n > before)
-                status = place_label(l, first, t, (uint32_t)i, split, error);
-        }
+        if (status == RZ_OK)
+            status = add_patient(l, tasks, (uint32_t)i, split, draws, timeline, days, n_days,
+                                 &drawn, error);
     }
     rz_arena_done(&arena);
+    rz_cohort_done(&drawn);
     if (status != RZ_OK)
         rz_labels_done(l);
     return status;

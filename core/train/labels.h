@@ -26,9 +26,13 @@ typedef struct rz_labels {
     rz_cohort cohorts[RZ_TASKS_MAX]; /* attrition, and all members whether used or not */
 } rz_labels;
 
-/* Labels of all patients that are not held out, in one pass. */
+/* Labels of all patients that are not held out, in one pass.
+ *   draws  index days that a training patient is asked about; the first is the cohort's. Incidence
+ *          is low: one day each would show the outcome of few of those who ever have it. Tuning
+ *          patients always have one. */
 RZ_MUST_CHECK rz_status rz_labels_build(rz_dataset *dataset, const rz_task *tasks, size_t n_tasks,
-                                        rz_split_rule rule, rz_labels *out, rz_error *error);
+                                        rz_split_rule rule, unsigned draws, rz_labels *out,
+                                        rz_error *error);
 void rz_labels_done(rz_labels *labels); /* accepts a zeroed one */
 
 /* Keeps n labels of each task, the first by hash of the training split; half of them positive when

@@ -81,7 +81,7 @@ rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpo
         fit.prevalence[t] = o->prevalence[t];
         fit.training_prior[t] = heads[t].calibration.training_prior;
     }
-    rz_status status = rz_labels_build(dataset, tasks, n_heads, o->split, &labels, error);
+    rz_status status = rz_labels_build(dataset, tasks, n_heads, o->split, 1, &labels, error);
     if (status == RZ_OK)
         status = rz_heads_check(&labels, tasks, o->method, false, error);
     if (status == RZ_OK)

@@ -1,4 +1,4 @@
-/* Who is learnt from, who is tuned on, who is held out: by patient hash alone, either 80/10/10 or,
+/* Who is learnt from, who is tuned on, who is held out: by patient hash alone, either 70/15/15 or,
  * for small sets, by cross-validation, where fold k is held out and a quarter of the rest tunes. */
 #ifndef RZ_TRAIN_SPLIT_H
 #define RZ_TRAIN_SPLIT_H
@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 typedef struct rz_split_rule {
-    unsigned n_folds; /* 0 = 80/10/10 */
+    unsigned n_folds; /* 0 = 70/15/15 */
     unsigned fold;    /* 0 … n_folds-1: the held-out one */
 } rz_split_rule;
 

@@ -10,13 +10,28 @@ static int32_t sex_token(rz_sex sex)
                                 : RZ_TOKEN_SEX_UNKNOWN;
 }
 
+/* Without a birth day ages are hidden; until the timeline is done, age_days then tells only how days
+ * lie to each other. */
 static void put(rz_batch *b, size_t place, int32_t token, int32_t day, int32_t birth_day)
 {
-    int64_t age = (int64_t)day - birth_day;
     bool known = birth_day != RZ_DAY_NONE;
+    int64_t age = (int64_t)day - (known ? birth_day : RZ_DAY_MIN);
     b->tokens[place] = token;
-    b->age_days[place] = known && age > 0 ? (float)age : 0.0f;
+    b->age_days[place] = age > 0 ? (float)age : 0.0f;
     b->age_hidden[place] = !known;
+}
+
+/* True when the code just put at `place` stands among those from `first` on, less than
+ * `repeat_days` earlier: a refill, not news. */
+static bool repeats(const rz_batch *b, size_t first, size_t place, int32_t repeat_days)
+{
+    for (size_t i = place; i > first; i--) {
+        if (b->age_days[place] - b->age_days[i - 1] >= (float)repeat_days)
+            return false;
+        if (b->tokens[i - 1] == b->tokens[place])
+            return true;
+    }
+    return false;
 }
 
 /* Writes one timeline behind n_tokens; room for all of its events is there. */
@@ -33,7 +48,9 @@ static void append(const rz_model *model, const rz_timeline *timeline, int32_t a
         if (token == RZ_TOKEN_NONE)
             continue;
         unmapped += token < RZ_TOKEN_SPECIALS;
-        put(b, end++, token, event->day, timeline->birth_day);
+        put(b, end, token, event->day, timeline->birth_day);
+        if (!repeats(b, start + 2, end, model->config.repeat_days))
+            end++;
     }
     size_t codes = end - start - 2, old = codes > room ? codes - room : 0, kept = codes - old;
     if (old > 0) {
@@ -42,6 +59,8 @@ static void append(const rz_model *model, const rz_timeline *timeline, int32_t a
         memmove(b->age_days + to, b->age_days + from, kept * sizeof *b->age_days);
         memmove(b->age_hidden + to, b->age_hidden + from, kept * sizeof *b->age_hidden);
     }
+    if (timeline->birth_day == RZ_DAY_NONE)
+        memset(b->age_days + start, 0, (kept + 2) * sizeof *b->age_days);
     b->unmapped[b->n_seqs] = unmapped;
     b->left_out[b->n_seqs] = (uint32_t)old;
     b->n_tokens = start + 2 + kept;

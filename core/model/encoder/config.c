@@ -3,6 +3,7 @@
 
 #include "base/size.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +48,7 @@ static const struct {
     const char *key;
     size_t offset;
     json_int_t min, max, multiple;
+    bool optional; /* keeps its default when absent */
 } integers[] = {
     {"n_diagnoses", offsetof(rz_config, n_diagnoses), 0, RZ_VOCABULARY_CODES_MAX, 1},
     {"n_medications", offsetof(rz_config, n_medications), 0, RZ_VOCABULARY_CODES_MAX, 1},
@@ -57,6 +59,7 @@ static const struct {
     {"age_hidden", offsetof(rz_config, age_hidden), 16, 8192, 16},
     {"age_bins", offsetof(rz_config, age_bins), 1, 10000, 1},
     {"context", offsetof(rz_config, context), 3, 8192, 1},
+    {"repeat_days", offsetof(rz_config, repeat_days), 0, 36525, 1, true},
 };
 
 static int32_t *field(rz_config *config, size_t offset)
@@ -94,6 +97,8 @@ rz_status encoder_config_parse(const json_t *json, rz_config *out, rz_error *err
     for (size_t i = 0; i < RZ_COUNT(integers); i++) {
         const json_t *value = json_object_get(json, integers[i].key);
         json_int_t number = json_integer_value(value);
+        if (value == NULL && integers[i].optional)
+            continue;
         if (!json_is_integer(value) || number < integers[i].min || number > integers[i].max ||
             number % integers[i].multiple != 0)
             return rz_fail(
@@ -156,15 +161,24 @@ typedef struct table_writer {
     size_t cap, n;
 } table_writer;
 
-static void put(table_writer *w, const char *prefix, const char *name, rz_init init, size_t rank,
-                size_t rows, size_t columns)
+/* How weights start. Within the layers every product keeps the size of its input: with a fixed 0.02
+ * a narrow encoder's attention would hardly be heard beside the residual path, and the first
+ * thousand steps would learn nothing but age. The age vector starts smaller than the code's, which
+ * it is added to, so that tokens of one patient differ. Output layers start near zero. */
+static const double code_deviation = 0.02, age_input_deviation = 0.03, age_output_deviation = 0.001,
+                    output_deviation = 0.02;
+
+static void put(table_writer *w, const char *prefix, const char *name, double deviation,
+                size_t rank, size_t rows, size_t columns)
 {
     if (w->out != NULL && w->n < w->cap) {
         rz_tensor_spec spec = {.rank = rank,
                                .shape = {rows, rank == 2 ? columns : 1},
                                .count = rows * (rank == 2 ? columns : 1),
-                               .init = init,
-                               .init_deviation = 0.02f,
+                               .init = deviation > 0.0    ? RZ_INIT_NORMAL
+                                       : deviation == 0.0 ? RZ_INIT_ZERO
+                                                          : RZ_INIT_ONE,
+                               .init_deviation = (float)deviation,
                                .decay = rank == 2};
         (void)snprintf(spec.name, sizeof spec.name, "%s%s", prefix, name);
         w->out[w->n] = spec;
@@ -172,16 +186,18 @@ static void put(table_writer *w, const char *prefix, const char *name, rz_init i
     w->n++;
 }
 
-static void put_linear(table_writer *w, const char *prefix, size_t out, size_t in)
+enum { ZEROS = 0, ONES = -1 }; /* in place of a deviation */
+
+static void put_linear(table_writer *w, const char *prefix, double deviation, size_t out, size_t in)
 {
-    put(w, prefix, ".weight", RZ_INIT_NORMAL, 2, out, in);
-    put(w, prefix, ".bias", RZ_INIT_ZERO, 1, out, 1);
+    put(w, prefix, ".weight", deviation, 2, out, in);
+    put(w, prefix, ".bias", ZEROS, 1, out, 1);
 }
 
 static void put_norm(table_writer *w, const char *prefix, size_t n)
 {
-    put(w, prefix, ".weight", RZ_INIT_ONE, 1, n, 1);
-    put(w, prefix, ".bias", RZ_INIT_ZERO, 1, n, 1);
+    put(w, prefix, ".weight", ONES, 1, n, 1);
+    put(w, prefix, ".bias", ZEROS, 1, n, 1);
 }
 
 static void put_layer(table_writer *w, const rz_config *c, int32_t layer)
@@ -192,20 +208,20 @@ static void put_layer(table_writer *w, const rz_config *c, int32_t layer)
     /* The three weights, then the three biases: each triple is one matrix for the products. */
     for (int i = 0; i < 3; i++) {
         (void)snprintf(prefix, sizeof prefix, "layers.%d.attention.%s", layer, parts[i]);
-        put(w, prefix, ".weight", RZ_INIT_NORMAL, 2, h, h);
+        put(w, prefix, ".weight", 1.0 / sqrt((double)h), 2, h, h);
     }
     for (int i = 0; i < 3; i++) {
         (void)snprintf(prefix, sizeof prefix, "layers.%d.attention.%s", layer, parts[i]);
-        put(w, prefix, ".bias", RZ_INIT_ZERO, 1, h, 1);
+        put(w, prefix, ".bias", ZEROS, 1, h, 1);
     }
     (void)snprintf(prefix, sizeof prefix, "layers.%d.attention.output", layer);
-    put_linear(w, prefix, h, h);
+    put_linear(w, prefix, 1.0 / sqrt((double)h), h, h);
     (void)snprintf(prefix, sizeof prefix, "layers.%d.attention.norm", layer);
     put_norm(w, prefix, h);
     (void)snprintf(prefix, sizeof prefix, "layers.%d.feed_forward.input", layer);
-    put_linear(w, prefix, f, h);
+    put_linear(w, prefix, 1.0 / sqrt((double)h), f, h);
     (void)snprintf(prefix, sizeof prefix, "layers.%d.feed_forward.output", layer);
-    put_linear(w, prefix, h, f);
+    put_linear(w, prefix, 1.0 / sqrt((double)f), h, f);
     (void)snprintf(prefix, sizeof prefix, "layers.%d.feed_forward.norm", layer);
     put_norm(w, prefix, h);
 }
@@ -219,11 +235,11 @@ rz_status encoder_tensor_table(const rz_config *c, rz_tensor_spec *out, size_t c
     table_writer w = {.out = out, .cap = cap};
     size_t h = (size_t)c->hidden, a = (size_t)c->age_hidden;
     size_t codes[] = {(size_t)c->n_diagnoses, (size_t)c->n_medications};
-    put(&w, "embedding.code", ".weight", RZ_INIT_NORMAL, 2, codes[0] + codes[1] + RZ_TOKEN_SPECIALS,
+    put(&w, "embedding.code", ".weight", code_deviation, 2, codes[0] + codes[1] + RZ_TOKEN_SPECIALS,
         h);
     put_norm(&w, "embedding.norm", h);
-    put_linear(&w, "age.input", a, (size_t)c->age_bins);
-    put_linear(&w, "age.output", h, a);
+    put_linear(&w, "age.input", age_input_deviation, a, (size_t)c->age_bins);
+    put_linear(&w, "age.output", age_output_deviation, h, a);
     for (int32_t layer = 0; layer < c->layers; layer++)
         put_layer(&w, c, layer);
     if (c->norm == RZ_NORM_PRE)
@@ -234,13 +250,13 @@ rz_status encoder_tensor_table(const rz_config *c, rz_tensor_spec *out, size_t c
         if (codes[i] == 0)
             continue;
         (void)snprintf(prefix, sizeof prefix, "pretrain.%s.transform", kinds[i]);
-        put_linear(&w, prefix, h, h);
+        put_linear(&w, prefix, 1.0 / sqrt((double)h), h, h);
         (void)snprintf(prefix, sizeof prefix, "pretrain.%s.norm", kinds[i]);
         put_norm(&w, prefix, h);
         (void)snprintf(prefix, sizeof prefix, "pretrain.%s.decoder", kinds[i]);
-        put_linear(&w, prefix, codes[i], h);
+        put_linear(&w, prefix, output_deviation, codes[i], h);
     }
-    put_linear(&w, "pretrain.age", 1, h);
+    put_linear(&w, "pretrain.age", output_deviation, 1, h);
     if (out != NULL && w.n > cap)
         return rz_fail(error, RZ_E_INTERNAL, "%zu tensors, room for %zu", w.n, cap);
     *n = w.n;

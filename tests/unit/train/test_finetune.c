@@ -138,7 +138,7 @@ static void few_balanced_labels(void **state)
     rz_head_done(&head);
     const rz_task task = example_task();
     rz_labels *labels = calloc(1, sizeof *labels);
-    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, labels, &error));
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
     check_ok(rz_labels_draw(labels, &task, 60, true, 5, &error));
     rz_label_counts learnt = rz_labels_count(labels, 0, RZ_SPLIT_TRAIN);
     rz_label_counts tuned = rz_labels_count(labels, 0, RZ_SPLIT_TUNING);
@@ -149,7 +149,7 @@ static void few_balanced_labels(void **state)
         if (labels->part[r] != RZ_PART_NONE)
             assert_int_equal(labels->rows[r].split, RZ_SPLIT_TRAIN);
     rz_labels_done(labels);
-    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, labels, &error));
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
     check_fails(rz_labels_draw(labels, &task, 600, true, 5, &error), RZ_E_INVALID,
                 "positives to learn from, not 300");
     rz_labels_done(labels);
