@@ -23,6 +23,9 @@ typedef struct rz_course {
     rz_status (*targets)(void *context, bool tuning, const uint32_t *items, size_t n,
                          uint64_t stream, rz_batch *batch, float *labels, rz_targets *out,
                          rz_error *error);
+    /* NULL, or told of each evaluation; the one after the last step counts as the last. */
+    rz_status (*evaluated)(void *context, const rz_model *model, unsigned evaluation,
+                           rz_error *error);
 } rz_course;
 
 /* Uses of a run's seed, kept apart by the top byte of the stream. */

@@ -1,17 +1,28 @@
 /* Rows of labels are the items; the loss of a head is its mean over the labels it has. */
 #include "train/finetune.h"
 
+#include "train/crossfit.h"
 #include "train/pretrain.h"
+#include "train/score.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* Of the loss out of fold: less of a gain may be chance. */
+#define GAIN_SEEN 0.05
+
 typedef struct finetune_course {
     rz_dataset *dataset;
-    const rz_labels *labels;
+    rz_labels *labels;
+    const rz_checkpoint *base;
+    const rz_task *tasks;
+    const rz_finetune_options *options;
+    char config_sha256[RZ_SHA256_TEXT];
     uint32_t *train, *tuning; /* rows that have a label in this part */
     size_t n_train, n_tuning;
+    double prior[RZ_TASKS_MAX]; /* share of positives among the rows to train on */
+    rz_crossfit *crossfit;      /* NULL, or whom evaluations are told to */
 } finetune_course;
 
 rz_finetune_options rz_finetune_options_defaults(void)
@@ -212,37 +223,46 @@ static rz_status make_model(const rz_checkpoint *base, const rz_task *tasks, con
     return RZ_OK;
 }
 
-static rz_status digest(const rz_finetune_options *o, const rz_model *model,
-                        const rz_checkpoint *base, const rz_task *tasks, size_t n_tasks,
-                        char out[RZ_SHA256_TEXT], rz_error *error)
+static rz_status digest(finetune_course *c, rz_error *error)
 {
+    const rz_finetune_options *o = c->options;
+    const rz_model *model = c->base->model;
+    rz_config config = model->config;
+    if (!isnan(o->dropout))
+        config.dropout = o->dropout;
     json_t *list = json_array();
-    for (size_t t = 0; t < n_tasks; t++)
-        (void)json_array_append_new(list, rz_task_to_json(&tasks[t]));
+    for (size_t t = 0; t < c->labels->n_tasks; t++)
+        (void)json_array_append_new(list, rz_task_to_json(&c->tasks[t]));
     return rz_settings_digest(
         json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:b, s:b}",
-                  "course", "finetune", "model", model->family->config_write(&model->config),
-                  "train", rz_train_options_json(&o->train), "tasks", list, "parent", base->sha256,
+                  "course", "finetune", "model", model->family->config_write(&config), "train",
+                  rz_train_options_json(&o->train), "tasks", list, "parent", c->base->sha256,
                   "fold", (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
                   (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced",
                   o->balanced, "draws", (int)o->draws, "negatives", o->negatives, "freeze",
                   o->freeze, "scratch", o->scratch),
-        out, error);
+        c->config_sha256, error);
 }
 
-static rz_status learn(finetune_course *c, rz_model *model, const rz_task *tasks, const rz_run *run,
-                       const rz_finetune_options *o, const char *config_sha256,
-                       rz_train_result *result, rz_error *error)
+static rz_status evaluated(void *context, const rz_model *model, unsigned evaluation,
+                           rz_error *error)
+{
+    const finetune_course *c = context;
+    return rz_crossfit_evaluated(c->crossfit, model, evaluation, error);
+}
+
+static rz_status learn(finetune_course *c, rz_model *model, const rz_run *run,
+                       const rz_train_options *options, rz_train_result *result, rz_error *error)
 {
     const char *names[RZ_TASKS_MAX];
     for (size_t t = 0; t < c->labels->n_tasks; t++)
-        names[t] = tasks[t].name;
+        names[t] = c->tasks[t].name;
     bool *frozen = calloc(model->n_tensors, sizeof *frozen);
     if (frozen == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tensors", model->n_tensors);
-    for (size_t i = 0; o->freeze && i < model->n_tensors - model->n_head_tensors; i++)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu tensors", model->n_tensors);
+    for (size_t i = 0; c->options->freeze && i < model->n_tensors - model->n_head_tensors; i++)
         frozen[i] = true;
-    const rz_course course = {.phase = "finetune",
+    const rz_course course = {.phase = c->crossfit != NULL ? "cross-fit" : "finetune",
                               .context = c,
                               .n_train = c->n_train,
                               .n_tuning = c->n_tuning,
@@ -250,41 +270,157 @@ static rz_status learn(finetune_course *c, rz_model *model, const rz_task *tasks
                               .n_terms = c->labels->n_tasks,
                               .heads = true,
                               .load = load,
-                              .targets = targets};
-    rz_status status = rz_train(model, &course, run, &o->train, frozen, config_sha256,
+                              .targets = targets,
+                              .evaluated = c->crossfit != NULL ? evaluated : NULL};
+    rz_status status = rz_train(model, &course, run, options, frozen, c->config_sha256,
                                 rz_dataset_sha256(c->dataset), result, error);
     free(frozen);
     return status;
+}
+
+/* Rows, model and training as the parts of the labels say: the run itself, or one part of its
+ * cross-fitting. */
+static rz_status teach(finetune_course *c, const rz_run *run, const rz_train_options *options,
+                       rz_model **out, rz_train_result *result, rz_error *error)
+{
+    rz_model *model = NULL;
+    rz_status status = choose_rows(c, c->base->model, c->options, error);
+    for (size_t t = 0; status == RZ_OK && t < c->labels->n_tasks; t++)
+        c->prior[t] = prior_of(c, t);
+    if (status == RZ_OK)
+        status = make_model(c->base, c->tasks, c->prior, c->labels, c->options, &model, error);
+    if (status == RZ_OK)
+        status = learn(c, model, run, options, result, error);
+    free(c->train);
+    free(c->tuning);
+    c->train = c->tuning = NULL;
+    c->n_train = c->n_tuning = 0;
+    if (status == RZ_OK)
+        *out = model;
+    else
+        rz_model_free(model);
+    return status;
+}
+
+static rz_status teach_part(void *context, rz_crossfit *crossfit, const rz_train_options *options,
+                            rz_train_result *result, rz_error *error)
+{
+    finetune_course *c = context;
+    rz_model *model = NULL;
+    c->crossfit = crossfit;
+    rz_status status = teach(c, NULL, options, &model, result, error);
+    c->crossfit = NULL;
+    rz_model_free(model);
+    return status;
+}
+
+/* The run over all labels has no tuning part to judge it. It must at least fit its own labels half
+ * as well as its parts did labels that they had not seen, or their calibration is not its own.
+ * Errors  RZ_E_RANGE with both losses. */
+static rz_status check_learnt(const finetune_course *c, const rz_model *model,
+                              const rz_crossfit_result *crossfit, rz_error *error)
+{
+    const rz_labels *l = c->labels;
+    rz_scored scored = {0};
+    double sum[RZ_TASKS_MAX] = {0}, n[RZ_TASKS_MAX] = {0}, loss = 0.0;
+    double gain = crossfit->first_loss - crossfit->loss;
+    rz_status status = rz_labels_score(model, c->dataset, l, RZ_SPLIT_TRAIN,
+                                       c->options->train.part_tokens, NULL, &scored, error);
+    for (size_t i = 0; status == RZ_OK && i < scored.n; i++)
+        for (size_t t = 0; t < l->n_tasks; t++) {
+            size_t at = scored.row[i] * l->n_tasks + t;
+            double z = (double)scored.logit[i * l->n_tasks + t];
+            if (l->part[at] == RZ_PART_NONE)
+                continue;
+            sum[t] += fmax(z, 0.0) - z * (double)l->label[at] + log1p(exp(-fabs(z)));
+            n[t] += 1.0;
+        }
+    for (size_t t = 0; t < l->n_tasks; t++)
+        loss += sum[t] / n[t] / (double)l->n_tasks;
+    rz_scored_done(&scored);
+    if (status == RZ_OK && gain > GAIN_SEEN && crossfit->first_loss - loss < 0.5 * gain)
+        status =
+            rz_fail(error, RZ_E_RANGE,
+                    "the run over all labels ended with a loss of %.3f, its parts with %.3f on "
+                    "labels they had not seen; choose another --seed or a lower --lr",
+                    loss, crossfit->loss);
+    return status;
+}
+
+/* With drawn labels the cross-fitting says where the run over all of them ends, and gives the
+ * scores to calibrate on; else the tuning part does both. */
+static rz_status teach_all(finetune_course *c, const rz_run *run, rz_model **out,
+                           float **out_of_fold, rz_train_result *result, rz_error *error)
+{
+    rz_train_options options = c->options->train;
+    rz_crossfit_result crossfit = {0};
+    if (!c->labels->drawn)
+        return teach(c, run, &options, out, result, error);
+    rz_status status =
+        rz_crossfit_run(c->labels, c->dataset, run->resume, &options, c->config_sha256,
+                        rz_dataset_sha256(c->dataset), teach_part, c, &crossfit, error);
+    options.stop_at = crossfit.evaluation;
+    if (crossfit.steps > 0) {
+        options.minutes = 0.0;
+        options.steps = crossfit.steps;
+    }
+    if (status == RZ_OK)
+        status = teach(c, run, &options, out, result, error);
+    if (status == RZ_OK)
+        status = check_learnt(c, *out, &crossfit, error);
+    if (status == RZ_OK) {
+        result->best_loss = crossfit.loss;
+        result->first_loss = crossfit.first_loss;
+        *out_of_fold = crossfit.logit;
+    } else {
+        free(crossfit.logit);
+    }
+    return status;
+}
+
+/* Values from another split have seen patients that this one holds out. */
+static rz_status check_split(const rz_checkpoint *base, const char *split, rz_error *error)
+{
+    if (strcmp(base->origin.split, split) == 0)
+        return RZ_OK;
+    return rz_fail(error, RZ_E_CONFLICT,
+                   "the given model was trained on the split %s, this run asks for %s; pretrain "
+                   "with the same --fold",
+                   rz_split_text_shown(base->origin.split), split);
+}
+
+static rz_status write_model(const finetune_course *c, const rz_run *run, const rz_model *model,
+                             const rz_head *heads, rz_error *error)
+{
+    rz_checkpoint_origin origin = {.seed = c->options->train.seed, .code_version = REZEPT_VERSION};
+    memcpy(origin.training_config_sha256, c->config_sha256, RZ_SHA256_TEXT);
+    (void)snprintf(origin.data_sha256, RZ_SHA256_TEXT, "%s", rz_dataset_sha256(c->dataset));
+    (void)snprintf(origin.parent_sha256, RZ_SHA256_TEXT, "%s",
+                   c->options->scratch ? "" : c->base->sha256);
+    rz_split_rule_text(c->options->split, origin.split);
+    rz_status status = rz_checkpoint_write(run->out, model, &origin, error);
+    return status == RZ_OK ? rz_heads_write(run->out, heads, c->labels->n_tasks, error) : status;
 }
 
 rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoint *base,
                       const rz_task *tasks, size_t n_tasks, const rz_finetune_options *o,
                       rz_head *heads, rz_labels *labels, rz_train_result *result, rz_error *error)
 {
-    finetune_course c = {.dataset = dataset, .labels = labels};
+    finetune_course c = {
+        .dataset = dataset, .labels = labels, .base = base, .tasks = tasks, .options = o};
     rz_model *model = NULL;
-    rz_checkpoint_origin origin = {.seed = o->train.seed, .code_version = REZEPT_VERSION};
-    (void)snprintf(origin.data_sha256, RZ_SHA256_TEXT, "%s", rz_dataset_sha256(dataset));
-    (void)snprintf(origin.parent_sha256, RZ_SHA256_TEXT, "%s", o->scratch ? "" : base->sha256);
+    float *out_of_fold = NULL;
+    char split[RZ_SPLIT_TEXT];
     rz_heads_options fit = {.method = o->method,
-                            .drawn = o->labels > 0,
                             .part_tokens = o->train.part_tokens,
                             .seed = o->train.seed,
                             .progress = o->train.progress};
-    for (size_t t = 0; t < RZ_TASKS_MAX; t++) {
-        fit.prevalence[t] = o->prevalence[t];
-        fit.training_prior[t] = NAN;
-    }
-    rz_split_rule_text(o->split, origin.split);
-    /* Values from another split have seen patients that this one holds out. */
-    if (!o->scratch && strcmp(base->origin.split, origin.split) != 0)
-        return rz_fail(
-            error, RZ_E_CONFLICT,
-            "the given model was trained on the split %s, this run asks for %s; pretrain "
-            "with the same --fold",
-            rz_split_text_shown(base->origin.split), origin.split);
-    rz_status status = rz_labels_build(dataset, tasks, n_tasks, o->split,
-                                       o->labels > 0 ? 1 : o->draws, labels, error);
+    memcpy(fit.prevalence, o->prevalence, sizeof fit.prevalence);
+    rz_split_rule_text(o->split, split);
+    rz_status status = o->scratch ? RZ_OK : check_split(base, split, error);
+    if (status == RZ_OK)
+        status = rz_labels_build(dataset, tasks, n_tasks, o->split, o->labels > 0 ? 1 : o->draws,
+                                 labels, error);
     if (status != RZ_OK)
         return status;
     if (o->labels > 0)
@@ -292,27 +428,20 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
     if (status == RZ_OK)
         status = rz_heads_check(labels, tasks, o->method, true, error);
     if (status == RZ_OK)
-        status = choose_rows(&c, base->model, o, error);
-    for (size_t t = 0; status == RZ_OK && t < n_tasks; t++)
-        fit.training_prior[t] = prior_of(&c, t);
+        status = digest(&c, error);
     if (status == RZ_OK)
-        status = make_model(base, tasks, fit.training_prior, labels, o, &model, error);
-    if (status == RZ_OK)
-        status = digest(o, model, base, tasks, n_tasks, origin.training_config_sha256, error);
-    if (status == RZ_OK)
-        status = learn(&c, model, tasks, run, o, origin.training_config_sha256, result, error);
+        status = teach_all(&c, run, &model, &out_of_fold, result, error);
+    fit.out_of_fold = out_of_fold;
+    memcpy(fit.training_prior, c.prior, sizeof c.prior);
     if (status == RZ_OK)
         status = rz_heads_fit(model, dataset, labels, tasks, &fit, heads, error);
     if (status == RZ_OK)
-        status = rz_checkpoint_write(run->out, model, &origin, error);
-    if (status == RZ_OK)
-        status = rz_heads_write(run->out, heads, n_tasks, error);
+        status = write_model(&c, run, model, heads, error);
     for (size_t t = 0; status != RZ_OK && t < n_tasks; t++)
         rz_head_done(&heads[t]);
     if (status != RZ_OK)
         rz_labels_done(labels);
     rz_model_free(model);
-    free(c.train);
-    free(c.tuning);
+    free(out_of_fold);
     return status;
 }

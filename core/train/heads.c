@@ -1,121 +1,19 @@
-/* Scores the tuning rows once with all heads, then fits head by head. */
+/* Scores the rows to calibrate on once with all heads, then fits head by head. These are the tuning
+ * rows, or with drawn labels all rows, by their scores out of fold. */
 #include "train/heads.h"
 
 #include "metrics/metrics.h"
-#include "train/feed.h"
+#include "train/score.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMELINES_BYTES_MAX = 1 << 30, DECILES = 10 };
+enum { DECILES = 10 };
 
-typedef struct scored { /* the rows with a label in the tuning part */
-    size_t n;
-    uint32_t *row;
-    float *logit; /* [n, n_heads] */
-    uint32_t *tokens, *unmapped;
-} scored;
-
-static void scored_done(scored *s)
+static rz_split calibrated_part(const rz_labels *l)
 {
-    free(s->row);
-    free(s->logit);
-    free(s->tokens);
-    free(s->unmapped);
-}
-
-static bool in_part(const rz_labels *l, size_t row, rz_split part)
-{
-    for (size_t t = 0; t < l->n_tasks; t++) {
-        if (l->part[row * l->n_tasks + t] == (uint8_t)part)
-            return true;
-    }
-    return false;
-}
-
-static rz_status scored_init(scored *s, const rz_labels *l, size_t n_heads, rz_error *error)
-{
-    size_t n = l->n_rows + 1;
-    *s = (scored){.row = malloc(n * sizeof *s->row),
-                  .logit = malloc(n * n_heads * sizeof *s->logit),
-                  .tokens = malloc(n * sizeof *s->tokens),
-                  .unmapped = malloc(n * sizeof *s->unmapped)};
-    if (s->row == NULL || s->logit == NULL || s->tokens == NULL || s->unmapped == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", n);
-    for (size_t r = 0; r < l->n_rows; r++) {
-        if (in_part(l, r, RZ_SPLIT_TUNING))
-            s->row[s->n++] = (uint32_t)r;
-    }
-    return RZ_OK;
-}
-
-/* Loads rows from `first` on until the batch is full; gives where the next one begins. */
-static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
-                           const scored *s, size_t first, size_t part_tokens, rz_arena *arena,
-                           const rz_timeline **timelines, int32_t *as_of, size_t cap, size_t *next,
-                           rz_error *error)
-{
-    rz_status status = RZ_OK;
-    size_t tokens = 0, n = 0;
-    rz_arena_reset(arena);
-    while (status == RZ_OK && n < cap && tokens < part_tokens && first + n < s->n) {
-        const rz_label_row *row = &l->rows[s->row[first + n]];
-        rz_timeline *timeline = NULL;
-        status = rz_dataset_timeline(dataset, row->patient, arena, &timeline, NULL, NULL, error);
-        if (status != RZ_OK)
-            break;
-        timelines[n] = timeline;
-        as_of[n++] = row->index_day;
-        tokens += rz_feed_tokens(model, timeline, row->index_day);
-    }
-    *next = first + n;
-    return status;
-}
-
-static rz_status score(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
-                       const rz_heads_options *o, scored *s, rz_error *error)
-{
-    enum { ROWS = 1024 };
-    const rz_family *family = model->family;
-    const rz_timeline *timelines[ROWS];
-    int32_t as_of[ROWS];
-    rz_batch batch = {0};
-    rz_scratch *scratch = NULL;
-    rz_arena arena;
-    rz_arena_init(&arena, TIMELINES_BYTES_MAX);
-    rz_status status = family->scratch_new(model, &scratch, error);
-    for (size_t first = 0, next = 0; status == RZ_OK && first < s->n; first = next) {
-        rz_outputs outputs = {0};
-        status = load_part(model, dataset, l, s, first, o->part_tokens, &arena, timelines, as_of,
-                           ROWS, &next, error);
-        if (status == RZ_OK)
-            status = family->batch_build(model, timelines, as_of, next - first, &batch, error);
-        if (status == RZ_OK)
-            status = family->forward(model, &batch, &outputs, scratch, error);
-        if (status != RZ_OK)
-            break;
-        memcpy(s->logit + first * model->n_heads, outputs.logits,
-               (next - first) * model->n_heads * sizeof *s->logit);
-        for (size_t i = first; i < next; i++) {
-            s->tokens[i] = batch.offsets[i - first + 1] - batch.offsets[i - first];
-            s->unmapped[i] = batch.unmapped[i - first];
-        }
-        const rz_progress_report report = {.phase = "calibrate",
-                                           .done = next,
-                                           .total = s->n,
-                                           .unit = "rows",
-                                           .rate_per_s = NAN,
-                                           .loss = NAN,
-                                           .seconds_left = NAN};
-        if (!rz_progress_tell(o->progress, &report))
-            status = rz_fail(error, RZ_E_CANCELED, "interrupted while calibrating");
-    }
-    if (scratch != NULL)
-        family->scratch_free(scratch);
-    rz_batch_done(&batch);
-    rz_arena_done(&arena);
-    return status;
+    return l->drawn ? RZ_SPLIT_TRAIN : RZ_SPLIT_TUNING;
 }
 
 static json_t *number(double value)
@@ -193,8 +91,9 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
         rz_metrics_compute(c->base, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &base, error) != RZ_OK)
         return NULL;
     json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "split", "tuning", "sample",
-        o->drawn ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
+        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "split",
+        o->out_of_fold != NULL ? "train, out of fold" : "tuning", "sample",
+        o->out_of_fold != NULL ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
         (json_int_t)m.positives, "auroc", interval(&m.auroc), "average_precision",
         interval(&m.average_precision), "brier", interval(&m.brier), "ece", interval(&m.ece),
         "observed_to_expected", interval(&m.observed_to_expected), "age_sex", "auroc",
@@ -206,7 +105,7 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
     return json;
 }
 
-static rz_status collect(const rz_labels *l, const scored *s, size_t task, column *c,
+static rz_status collect(const rz_labels *l, const rz_scored *s, size_t task, column *c,
                          rz_error *error)
 {
     *c = (column){.logit = malloc((4 * s->n + 1) * sizeof *c->logit), .label = malloc(s->n + 1)};
@@ -217,7 +116,7 @@ static rz_status collect(const rz_labels *l, const scored *s, size_t task, colum
     c->other = c->base + s->n;
     for (size_t i = 0; i < s->n; i++) {
         size_t at = s->row[i] * l->n_tasks + task;
-        if (l->part[at] != RZ_SPLIT_TUNING)
+        if (l->part[at] != calibrated_part(l))
             continue;
         c->logit[c->n] = (double)s->logit[i * l->n_tasks + task];
         c->label[c->n] = l->label[at] > 0.5f;
@@ -227,11 +126,11 @@ static rz_status collect(const rz_labels *l, const scored *s, size_t task, colum
 }
 
 /* Distributions that drift is later measured against. */
-static json_t *reference_json(const rz_labels *l, const scored *s, size_t task, column *c)
+static json_t *reference_json(const rz_labels *l, const rz_scored *s, size_t task, column *c)
 {
     double unmapped = 0.0, tokens = 0.0;
     for (size_t i = 0; i < s->n; i++) {
-        if (l->part[s->row[i] * l->n_tasks + task] != RZ_SPLIT_TUNING)
+        if (l->part[s->row[i] * l->n_tasks + task] != calibrated_part(l))
             continue;
         unmapped += s->unmapped[i];
         tokens += s->tokens[i];
@@ -241,7 +140,7 @@ static json_t *reference_json(const rz_labels *l, const scored *s, size_t task, 
                      "unmapped_share", number(unmapped / tokens));
 }
 
-static rz_status fit_head(const rz_labels *l, const scored *s, const rz_task *task, size_t t,
+static rz_status fit_head(const rz_labels *l, const rz_scored *s, const rz_task *task, size_t t,
                           const rz_heads_options *o, rz_head *head, rz_error *error)
 {
     column c = {0};
@@ -252,7 +151,7 @@ static rz_status fit_head(const rz_labels *l, const scored *s, const rz_task *ta
     double counted = train.n > 0 ? (double)train.positives / (double)train.n : NAN;
     if (isnan(prior))
         prior = counted;
-    bool known = o->drawn || !isnan(prevalence);
+    bool known = l->drawn || !isnan(prevalence);
     if (isnan(prevalence))
         prevalence = (double)l->cohorts[t].positives / (double)l->cohorts[t].n;
     const rz_calibration_options options = {.method = o->method,
@@ -272,7 +171,7 @@ static rz_status fit_head(const rz_labels *l, const scored *s, const rz_task *ta
         status = fit_age_sex(l, t, shift, fitted.age_sex_beta, error);
     for (size_t i = 0, at = 0; status == RZ_OK && i < s->n; i++) {
         const rz_label_row *row = &l->rows[s->row[i]];
-        if (l->part[s->row[i] * l->n_tasks + t] != RZ_SPLIT_TUNING)
+        if (l->part[s->row[i] * l->n_tasks + t] != calibrated_part(l))
             continue;
         rz_calibrated calibrated;
         rz_calibration_apply(&fitted.calibration, c.logit[at], &calibrated);
@@ -303,9 +202,10 @@ rz_status rz_heads_check(const rz_labels *l, const rz_task *tasks, rz_calibratio
                          bool train, rz_error *error)
 {
     for (size_t t = 0; t < l->n_tasks; t++) {
-        for (int part = train ? RZ_SPLIT_TRAIN : RZ_SPLIT_TUNING; part <= RZ_SPLIT_TUNING; part++) {
+        int last = calibrated_part(l);
+        for (int part = train ? RZ_SPLIT_TRAIN : last; part <= last; part++) {
             rz_label_counts counts = rz_labels_count(l, t, (rz_split)part);
-            size_t wanted = part == RZ_SPLIT_TUNING && method == RZ_CALIBRATION_ISOTONIC
+            size_t wanted = part == last && method == RZ_CALIBRATION_ISOTONIC
                                 ? RZ_CALIBRATION_ISOTONIC_MIN
                                 : RZ_CALIBRATION_CLASS_MIN;
             if (counts.positives < wanted || counts.n - counts.positives < RZ_CALIBRATION_CLASS_MIN)
@@ -323,12 +223,14 @@ rz_status rz_heads_fit(const rz_model *model, rz_dataset *dataset, const rz_labe
                        const rz_task *tasks, const rz_heads_options *options, rz_head *heads,
                        rz_error *error)
 {
-    scored s;
-    rz_status status = scored_init(&s, labels, model->n_heads, error);
-    if (status == RZ_OK)
-        status = score(model, dataset, labels, options, &s, error);
+    rz_scored s = {0};
+    rz_status status = rz_labels_score(model, dataset, labels, calibrated_part(labels),
+                                       options->part_tokens, options->progress, &s, error);
+    size_t n = labels->n_tasks;
+    for (size_t i = 0; status == RZ_OK && options->out_of_fold != NULL && i < s.n; i++)
+        memcpy(s.logit + i * n, options->out_of_fold + s.row[i] * n, n * sizeof *s.logit);
     for (size_t t = 0; status == RZ_OK && t < labels->n_tasks; t++)
         status = fit_head(labels, &s, &tasks[t], t, options, &heads[t], error);
-    scored_done(&s);
+    rz_scored_done(&s);
     return status;
 }

@@ -1,5 +1,6 @@
 /* What a model's folder says of its heads (tasks.json): calibration, the age-and-sex baseline,
- * tuning metrics and reference distributions, all fitted on labels of the tuning part. */
+ * tuning metrics and reference distributions, all fitted on labels of the tuning part; with drawn
+ * labels on scores out of fold (crossfit.h), and the baseline's own figures are then in sample. */
 #ifndef RZ_TRAIN_HEADS_H
 #define RZ_TRAIN_HEADS_H
 
@@ -9,8 +10,9 @@
 
 typedef struct rz_heads_options {
     rz_calibration_method method;
-    bool drawn;         /* labels were drawn (rz_labels_draw): the prevalence is taken as known */
-    size_t part_tokens; /* of one packed batch */
+    const float *out_of_fold; /* [n_rows, n_tasks] logits to calibrate drawn labels on, whose
+                                 prevalence is taken as known; NULL with all labels */
+    size_t part_tokens;       /* of one packed batch */
     uint64_t seed;
     double prevalence[RZ_TASKS_MAX];     /* where risks are used; NaN = counted in the record */
     double training_prior[RZ_TASKS_MAX]; /* NaN = counted in the training part */

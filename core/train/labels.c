@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMELINE_BYTES_MAX = 1 << 30, DRAWN_TUNING_SHARE = 5, DRAW_SEEDS_APART = 1000 };
+enum { TIMELINE_BYTES_MAX = 1 << 30, DRAW_SEEDS_APART = 1000 };
 
 static rz_status add_row(rz_labels *l, const rz_label_row *row, rz_error *error)
 {
@@ -25,6 +25,7 @@ static rz_status add_row(rz_labels *l, const rz_label_row *row, rz_error *error)
         l->capacity = larger;
     }
     l->rows[l->n_rows] = *row;
+    l->rows[l->n_rows].crossfit_part = RZ_PART_NONE;
     for (size_t t = 0; t < l->n_tasks; t++) {
         l->label[l->n_rows * l->n_tasks + t] = NAN;
         l->part[l->n_rows * l->n_tasks + t] = RZ_PART_NONE;
@@ -133,17 +134,38 @@ static int by_priority(const void *a, const void *b)
     return (x->row > y->row) - (x->row < y->row);
 }
 
+/* Deals a row to the part that has the fewest of its label, or to the one that its patient is in.
+ * The rows of a patient lie side by side. */
+static void deal(rz_labels *l, size_t row, size_t *counts)
+{
+    const uint32_t patient = l->rows[row].patient;
+    size_t first = row, end = row + 1, part = 0;
+    while (first > 0 && l->rows[first - 1].patient == patient)
+        first--;
+    while (end < l->n_rows && l->rows[end].patient == patient)
+        end++;
+    if (l->rows[row].crossfit_part != RZ_PART_NONE) {
+        counts[l->rows[row].crossfit_part]++;
+        return;
+    }
+    for (size_t k = 1; k < RZ_CROSSFIT_PARTS; k++)
+        part = counts[k] < counts[part] ? k : part;
+    for (size_t r = first; r < end; r++)
+        l->rows[r].crossfit_part = (uint8_t)part;
+    counts[part]++;
+}
+
 /* Takes the first `wanted` of the sorted candidates with this label (2 = any); gives how many. */
 static size_t take(rz_labels *l, size_t task, const candidate *candidates, size_t n, int label,
                    size_t wanted)
 {
-    size_t taken = 0;
+    size_t taken = 0, counts[2][RZ_CROSSFIT_PARTS] = {{0}};
     for (size_t i = 0; i < n && taken < wanted; i++) {
         size_t at = candidates[i].row * l->n_tasks + task;
         if (label != 2 && (l->label[at] > 0.5f) != (label == 1))
             continue;
-        bool tunes = taken % DRAWN_TUNING_SHARE == DRAWN_TUNING_SHARE - 1;
-        l->part[at] = tunes ? RZ_SPLIT_TUNING : RZ_SPLIT_TRAIN;
+        l->part[at] = RZ_SPLIT_TRAIN;
+        deal(l, candidates[i].row, counts[l->label[at] > 0.5f]);
         taken++;
     }
     return taken;
@@ -153,6 +175,7 @@ rz_status rz_labels_draw(rz_labels *l, const rz_task *tasks, size_t n, bool bala
                          rz_error *error)
 {
     rz_status status = RZ_OK;
+    l->drawn = true;
     candidate *candidates = malloc((l->n_rows + 1) * sizeof *candidates);
     if (candidates == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to draw %zu labels", n);

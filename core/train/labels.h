@@ -7,7 +7,10 @@
 #include "train/dataset.h"
 #include "train/split.h"
 
-enum { RZ_PART_NONE = 255 }; /* a label that this run does not use */
+enum {
+    RZ_PART_NONE = 255,   /* a label that this run does not use */
+    RZ_CROSSFIT_PARTS = 4 /* of drawn labels, see crossfit.h */
+};
 
 typedef struct rz_label_row {
     uint32_t patient; /* in the dataset */
@@ -15,11 +18,13 @@ typedef struct rz_label_row {
     uint64_t hash;
     rz_split split;
     rz_sex sex;
-    float age_years; /* NaN when unknown */
+    float age_years;       /* NaN when unknown */
+    uint8_t crossfit_part; /* of drawn labels, by patient: see crossfit.h */
 } rz_label_row;
 
 typedef struct rz_labels {
     size_t n_tasks, n_rows, capacity;
+    bool drawn;                      /* by rz_labels_draw: there is no tuning part */
     rz_label_row *rows;              /* owned; in the order of the dataset */
     float *label;                    /* [n_rows, n_tasks] 0, 1 or NaN */
     uint8_t *part;                   /* [n_rows, n_tasks] rz_split, or RZ_PART_NONE */
@@ -36,8 +41,8 @@ RZ_MUST_CHECK rz_status rz_labels_build(rz_dataset *dataset, const rz_task *task
 void rz_labels_done(rz_labels *labels); /* accepts a zeroed one */
 
 /* Keeps n labels of each task, the first by hash of the training split; half of them positive when
- * `balanced`. Every fifth of them tunes, the others are learnt from, all else is dropped: a run
- * knows nothing but its own labels.
+ * `balanced`. All of them are learnt from, all else is dropped: a run knows nothing but its own
+ * labels. Patients are dealt to the parts of the cross-fitting, positives and negatives evenly.
  * Errors  RZ_E_INVALID when a task has fewer, naming it and the numbers. */
 RZ_MUST_CHECK rz_status rz_labels_draw(rz_labels *labels, const rz_task *tasks, size_t n,
                                        bool balanced, uint64_t seed, rz_error *error);

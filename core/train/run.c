@@ -63,6 +63,7 @@ static rz_status take_lock(rz_run *run, rz_error *error)
 static rz_status check_content(rz_run *run, bool resume, bool force, rz_error *error)
 {
     bool done = exists(run->out, "DONE"), state = exists(run->resume, "state.json");
+    bool begun = state || exists(run->resume, "part-1.json");
     if (done && resume && !force) {
         run->finished = true;
         return RZ_OK;
@@ -72,14 +73,15 @@ static rz_status check_content(rz_run *run, bool resume, bool force, rz_error *e
                        "%s holds a finished model; choose another --out or overwrite it with "
                        "--force",
                        run->out);
-    if (state && !resume && !force)
+    if (begun && !resume && !force)
         return rz_fail(error, RZ_E_CONFLICT,
                        "%s holds an interrupted run; continue it with --resume or start over with "
                        "--force",
                        run->out);
     run->resuming = state && resume && !force;
+    run->kept = begun && resume && !force;
     rz_status status = RZ_OK;
-    if (!run->resuming)
+    if (!run->kept)
         status = remove_folder(run->resume, error);
     if (status == RZ_OK)
         status = rz_checkpoint_begin(run->out, error);
@@ -133,7 +135,7 @@ rz_status rz_run_dataset(const rz_run *run, const char *database, const rz_store
     rz_status status = RZ_OK;
     if (run->resuming)
         status = rz_resume_read(run->resume, &state, error);
-    if (status == RZ_OK && (!run->resuming || !exists(run->resume, "cache.bin")))
+    if (status == RZ_OK && (!run->kept || !exists(run->resume, "cache.bin")))
         status = copy_store(database, options, path, progress, error);
     if (status == RZ_OK)
         status = rz_dataset_open(path, &dataset, error);

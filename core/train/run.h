@@ -10,6 +10,7 @@ typedef struct rz_run {
     int lock;           /* file descriptor; -1 when not held */
     bool finished;      /* --resume of a run that had already ended: nothing is left to do */
     bool resuming;      /* a saved state is there and is to be continued */
+    bool kept;          /* resume/ is: a saved state, or finished parts of a cross-fitting */
 } rz_run;
 
 /* Takes the folder, making it when needed.

@@ -109,7 +109,7 @@ static rz_status add_row(trainer *t, const char *split, const rz_losses *losses,
                               .tokens_per_s = seconds > 0.0 ? (double)tokens / seconds : NAN,
                               .ms_per_step = 1e3 * seconds,
                               .seconds = now_s() - t->started};
-    return rz_train_log_add(&t->log, &row, error);
+    return t->run == NULL ? RZ_OK : rz_train_log_add(&t->log, &row, error);
 }
 
 /* One packed batch; its losses are added to the sums. */
@@ -134,12 +134,31 @@ static rz_status run_part(trainer *t, const rz_feed_part *part, float *grads, rz
     return RZ_OK;
 }
 
-static rz_status evaluate(trainer *t, rz_error *error)
+/* The evaluation of the plan that the run has come to: 0 … options->evaluations. */
+static unsigned evaluation_of(const trainer *t)
+{
+    return (unsigned)floor(progress_of(t) * t->options->evaluations);
+}
+
+static void keep_best(trainer *t)
+{
+    t->state.has_best = true;
+    t->state.best_step = t->state.step;
+    t->state.without_gain = 0;
+    memcpy(t->best, t->model->parameters, t->model->n_parameters * sizeof *t->best);
+}
+
+static rz_status evaluate(trainer *t, unsigned evaluation, rz_error *error)
 {
     rz_losses losses = {0};
     rz_status status = RZ_OK;
     size_t tokens = 0;
     double begun = now_s(), loss = NAN;
+    if (t->course->n_tuning == 0) {
+        t->state.evaluations++;
+        keep_best(t);
+        return RZ_OK;
+    }
     for (size_t item = 0; status == RZ_OK && item < t->course->n_tuning;) {
         status = rz_feed_tuning(&t->feed, &item, error);
         if (status == RZ_OK) {
@@ -158,13 +177,12 @@ static rz_status evaluate(trainer *t, rz_error *error)
         t->first_loss = loss;
     t->state.without_gain++;
     if (!t->state.has_best || loss < t->state.best_loss) {
-        t->state.has_best = true;
         t->state.best_loss = loss;
-        t->state.best_step = t->state.step;
-        t->state.without_gain = 0;
-        memcpy(t->best, t->model->parameters, t->model->n_parameters * sizeof *t->best);
+        keep_best(t);
     }
-    return RZ_OK;
+    return t->course->evaluated != NULL
+               ? t->course->evaluated(t->course->context, t->model, evaluation, error)
+               : RZ_OK;
 }
 
 static rz_status learn(trainer *t, rz_error *error)
@@ -210,6 +228,9 @@ static rz_status learn(trainer *t, rz_error *error)
 static rz_status save(trainer *t, rz_error *error)
 {
     t->state.seconds = now_s() - t->started;
+    t->saved = now_s();
+    if (t->run == NULL)
+        return RZ_OK;
     rz_status status = rz_train_log_sync(&t->log, &t->state.log_bytes, error);
     if (status == RZ_OK)
         status = rz_resume_save(t->run->resume, t->model, &t->optimizer, t->best, &t->state, error);
@@ -252,31 +273,33 @@ static rz_status loop(trainer *t, rz_train_result *result, rz_error *error)
 {
     const rz_train_options *o = t->options;
     rz_resume_state *s = &t->state;
-    rz_status status = s->evaluations == 0 ? evaluate(t, error) : RZ_OK;
+    rz_status status = s->evaluations == 0 ? evaluate(t, 0, error) : RZ_OK;
     bool evaluated = true;
-    while (status == RZ_OK && progress_of(t) < 1.0) {
+    while (status == RZ_OK && progress_of(t) < 1.0 &&
+           (o->stop_at == 0 || evaluation_of(t) < o->stop_at)) {
         result->stopped_early = o->patience > 0 && s->without_gain >= o->patience;
         result->time_over = o->minutes > 0.0 && now_s() - t->started > 60.0 * o->minutes;
         if (result->stopped_early || result->time_over)
             break;
-        double before = floor(progress_of(t) * o->evaluations);
+        unsigned before = evaluation_of(t);
         status = learn(t, error);
         if (status == RZ_OK)
             status = plan(t, error);
-        evaluated = floor(progress_of(t) * o->evaluations) > before;
+        evaluated = evaluation_of(t) > before;
         if (status == RZ_OK && evaluated)
-            status = evaluate(t, error);
+            status = evaluate(t, evaluation_of(t), error);
         bool wanted = status != RZ_OK || tell(t);
         if (status == RZ_OK && (!wanted || now_s() - t->saved >= o->save_seconds ||
                                 (o->save_steps > 0 && s->step % o->save_steps == 0)))
             status = save(t, error);
         if (!wanted && status == RZ_OK)
-            status = rz_fail(error, RZ_E_CANCELED,
-                             "interrupted at step %llu; the state is saved, --resume continues",
-                             (unsigned long long)s->step);
+            status = rz_fail(error, RZ_E_CANCELED, "interrupted at step %llu; %s",
+                             (unsigned long long)s->step,
+                             t->run != NULL ? "the state is saved, --resume continues"
+                                            : "--resume begins this part of the labels anew");
     }
     if (status == RZ_OK && !evaluated)
-        status = evaluate(t, error);
+        status = evaluate(t, o->evaluations, error);
     return status == RZ_OK ? save(t, error) : status;
 }
 
@@ -297,7 +320,7 @@ static rz_status prepare(trainer *t, const bool *frozen, const char *config_sha2
                               error);
     if (status == RZ_OK)
         status = t->model->family->scratch_new(t->model, &t->scratch, error);
-    if (status == RZ_OK && t->run->resuming) {
+    if (status == RZ_OK && t->run != NULL && t->run->resuming) {
         status = rz_resume_read(t->run->resume, &t->state, error);
         if (status == RZ_OK && (strcmp(t->state.config_sha256, config_sha256) != 0 ||
                                 strcmp(t->state.data_sha256, data_sha256) != 0))
@@ -311,10 +334,11 @@ static rz_status prepare(trainer *t, const bool *frozen, const char *config_sha2
     }
     (void)snprintf(t->state.config_sha256, RZ_SHA256_TEXT, "%s", config_sha256);
     (void)snprintf(t->state.data_sha256, RZ_SHA256_TEXT, "%s", data_sha256);
-    (void)snprintf(path, sizeof path, "%s/log.csv", t->run->out);
-    if (status == RZ_OK)
+    if (status == RZ_OK && t->run != NULL) {
+        (void)snprintf(path, sizeof path, "%s/log.csv", t->run->out);
         status = rz_train_log_open(&t->log, path, t->course->terms, t->course->n_terms,
                                    t->state.log_bytes, error);
+    }
     return status;
 }
 
@@ -322,7 +346,8 @@ static rz_status check_options(const rz_course *course, const rz_train_options *
 {
     if (o->steps == 0 && !(o->epochs > 0.0) && !(o->minutes > 0.0))
         return rz_fail(error, RZ_E_USAGE, "a run needs an end: --steps, --epochs or --minutes");
-    if (course->n_train == 0 || course->n_tuning == 0 || course->n_train > UINT32_MAX)
+    if (course->n_train == 0 || (course->n_tuning == 0 && o->stop_at == 0) ||
+        course->n_train > UINT32_MAX)
         return rz_fail(error, RZ_E_INVALID,
                        "%zu items to learn from and %zu to tune on are too few to train",
                        course->n_train, course->n_tuning);

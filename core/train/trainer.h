@@ -20,6 +20,7 @@ typedef struct rz_train_options {
     double epochs, minutes;
     unsigned evaluations; /* on the tuning part, spread evenly over the run */
     unsigned patience;    /* evaluations without a gain before the run ends; 0 = never */
+    unsigned stop_at;     /* the run ends at this evaluation of its plan; 0 = at the last */
     double save_seconds;  /* between two saved states */
     uint64_t save_steps;  /* also save every so many steps; 0 = by time alone */
     rz_exchange *exchange;
@@ -41,6 +42,8 @@ typedef struct rz_train_result {
  *   frozen         NULL or [n_tensors]: tensors that keep their values
  *   config_sha256  of every setting that a result depends on; a resumed run must have the same
  *   data_sha256    of the data
+ *   run            NULL: nothing is logged or saved, and an interrupted run is lost
+ * A course without tuning items, which needs `stop_at`, ends with its last parameters.
  * With --minutes the number of steps is fixed from the speed of the first ones and saved, so that
  * a resumed run follows the same schedule.
  * Errors  RZ_E_CANCELED after saving, when progress says stop; RZ_E_CONFLICT when the settings of

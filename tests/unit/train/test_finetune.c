@@ -1,6 +1,10 @@
 /* Fine-tuning on a record whose rule is known, and what a run may not look at. */
 #include "example.h"
+
+#include "base/portable_math.h"
 #include "folder.h"
+#include "metrics/metrics.h"
+#include "train/score.h"
 
 #include <unistd.h>
 
@@ -141,10 +145,16 @@ static void few_balanced_labels(void **state)
     check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
     check_ok(rz_labels_draw(labels, &task, 60, true, 5, &error));
     rz_label_counts learnt = rz_labels_count(labels, 0, RZ_SPLIT_TRAIN);
-    rz_label_counts tuned = rz_labels_count(labels, 0, RZ_SPLIT_TUNING);
-    assert_int_equal(learnt.n + tuned.n, 60);
-    assert_int_equal(learnt.positives, 24);
-    assert_int_equal(tuned.positives, 6);
+    assert_int_equal(learnt.n, 60);
+    assert_int_equal(learnt.positives, 30);
+    assert_int_equal(rz_labels_count(labels, 0, RZ_SPLIT_TUNING).n, 0);
+    unsigned dealt[RZ_CROSSFIT_PARTS][2] = {{0}};
+    for (size_t r = 0; r < labels->n_rows; r++)
+        if (labels->part[r] != RZ_PART_NONE)
+            dealt[labels->rows[r].crossfit_part][labels->label[r] > 0.5f]++;
+    for (unsigned k = 0; k < RZ_CROSSFIT_PARTS; k++)
+        for (unsigned label = 0; label < 2; label++)
+            assert_in_range(dealt[k][label], 7, 8);
     for (size_t r = 0; r < labels->n_rows; r++) /* none comes from another split */
         if (labels->part[r] != RZ_PART_NONE)
             assert_int_equal(labels->rows[r].split, RZ_SPLIT_TRAIN);
@@ -154,6 +164,69 @@ static void few_balanced_labels(void **state)
                 "positives to learn from, not 300");
     rz_labels_done(labels);
     free(labels);
+    rz_dataset_close(dataset);
+}
+
+/* 100 balanced labels and the known prevalence: risks of patients that the run has not seen are
+ * neither too high nor too sure. */
+static void few_labels_are_calibrated(void **state)
+{
+    (void)state;
+    enum { PATIENTS = 2000 };
+    rz_error error = {0};
+    char path[96];
+    (void)snprintf(path, sizeof path, "%s/fresh.bin", folder);
+    rz_dataset *dataset = example_dataset(path, PATIENTS, false);
+    rz_head head = {0};
+    rz_train_result result;
+    rz_checkpoint model;
+    rz_scored scored = {0};
+    const rz_task task = example_task();
+    rz_labels *labels = calloc(1, sizeof *labels), *drawn = calloc(1, sizeof *drawn);
+    rz_finetune_options o = finetune_options(300);
+    o.train.batch_tokens = 500;
+    o.train.learning_rate = 5e-3;
+    o.labels = 100;
+    o.balanced = true;
+    train(dataset, "fresh", &o, &head, &result);
+    (void)snprintf(path, sizeof path, "%s/fresh-risk", folder);
+    check_ok(rz_checkpoint_load(path, NULL, &model, &error));
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, drawn, &error));
+    check_ok(rz_labels_draw(drawn, &task, o.labels, true, o.train.seed, &error));
+    for (size_t r = 0; r < labels->n_rows; r++)
+        labels->part[r] = drawn->part[r] == RZ_PART_NONE ? RZ_SPLIT_TUNING : RZ_PART_NONE;
+    check_ok(rz_labels_score(model.model, dataset, labels, RZ_SPLIT_TUNING, 4096, NULL, &scored,
+                             &error));
+    double *x = malloc(scored.n * sizeof *x), *weight = malloc(scored.n * sizeof *weight);
+    uint8_t *label = malloc(scored.n);
+    double mean = 0.0, positives = 0.0, intercept, slope;
+    assert_in_range(scored.n, PATIENTS / 2, PATIENTS);
+    for (size_t i = 0; i < scored.n; i++) {
+        rz_calibrated risk;
+        rz_calibration_apply(&head.calibration, (double)scored.logit[i], &risk);
+        x[i] = rz_logit(risk.probability);
+        label[i] = labels->label[scored.row[i]] > 0.5f;
+        weight[i] = 1.0;
+        mean += risk.probability;
+        positives += label[i];
+    }
+    check_ok(rz_logistic_fit(x, label, weight, scored.n, &intercept, &slope, &error));
+    double ratio = mean / positives;
+    if (!(ratio > 1.0 / 1.5 && ratio < 1.5 && slope > 0.5 && slope < 2.0))
+        fail_msg("predicted / observed %.3f, slope %.3f", ratio, slope);
+    assert_int_equal(head.calibration.tuning_n, 100); /* all labels calibrate, out of fold */
+    assert_int_equal(head.calibration.tuning_positives, 50);
+    free(x);
+    free(weight);
+    free(label);
+    rz_scored_done(&scored);
+    rz_labels_done(labels);
+    rz_labels_done(drawn);
+    free(labels);
+    free(drawn);
+    rz_head_done(&head);
+    rz_model_free(model.model);
     rz_dataset_close(dataset);
 }
 
@@ -188,9 +261,11 @@ static void shares_are_as_recorded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(learns_the_rule), cmocka_unit_test(held_out_patients_change_nothing),
-        cmocka_unit_test(few_balanced_labels), cmocka_unit_test(folds_cover_everyone_once),
-        cmocka_unit_test(shares_are_as_recorded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(learns_the_rule),
+                                       cmocka_unit_test(held_out_patients_change_nothing),
+                                       cmocka_unit_test(few_balanced_labels),
+                                       cmocka_unit_test(few_labels_are_calibrated),
+                                       cmocka_unit_test(folds_cover_everyone_once),
+                                       cmocka_unit_test(shares_are_as_recorded)};
     return cmocka_run_group_tests(tests, make_folder, NULL);
 }

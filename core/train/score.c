@@ -1,0 +1,116 @@
+/* Packs labelled rows into batches and runs them through the model. */
+#include "train/score.h"
+
+#include "train/feed.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { TIMELINES_BYTES_MAX = 1 << 30 };
+
+void rz_scored_done(rz_scored *s)
+{
+    free(s->row);
+    free(s->logit);
+    free(s->tokens);
+    free(s->unmapped);
+    *s = (rz_scored){0};
+}
+
+static bool in_part(const rz_labels *l, size_t row, rz_split part)
+{
+    for (size_t t = 0; t < l->n_tasks; t++) {
+        if (l->part[row * l->n_tasks + t] == (uint8_t)part)
+            return true;
+    }
+    return false;
+}
+
+static rz_status scored_init(rz_scored *s, const rz_labels *l, rz_split part, size_t n_heads,
+                             rz_error *error)
+{
+    size_t n = l->n_rows + 1;
+    *s = (rz_scored){.row = malloc(n * sizeof *s->row),
+                     .logit = malloc(n * n_heads * sizeof *s->logit),
+                     .tokens = malloc(n * sizeof *s->tokens),
+                     .unmapped = malloc(n * sizeof *s->unmapped)};
+    if (s->row == NULL || s->logit == NULL || s->tokens == NULL || s->unmapped == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", n);
+    for (size_t r = 0; r < l->n_rows; r++) {
+        if (in_part(l, r, part))
+            s->row[s->n++] = (uint32_t)r;
+    }
+    return RZ_OK;
+}
+
+/* Loads rows from `first` on until the batch is full; gives where the next one begins. */
+static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                           const rz_scored *s, size_t first, size_t part_tokens, rz_arena *arena,
+                           const rz_timeline **timelines, int32_t *as_of, size_t cap, size_t *next,
+                           rz_error *error)
+{
+    rz_status status = RZ_OK;
+    size_t tokens = 0, n = 0;
+    rz_arena_reset(arena);
+    while (status == RZ_OK && n < cap && tokens < part_tokens && first + n < s->n) {
+        const rz_label_row *row = &l->rows[s->row[first + n]];
+        rz_timeline *timeline = NULL;
+        status = rz_dataset_timeline(dataset, row->patient, arena, &timeline, NULL, NULL, error);
+        if (status != RZ_OK)
+            break;
+        timelines[n] = timeline;
+        as_of[n++] = row->index_day;
+        tokens += rz_feed_tokens(model, timeline, row->index_day);
+    }
+    *next = first + n;
+    return status;
+}
+
+rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                          rz_split part, size_t part_tokens, const rz_progress *progress,
+                          rz_scored *s, rz_error *error)
+{
+    enum { ROWS = 1024 };
+    const rz_family *family = model->family;
+    const rz_timeline *timelines[ROWS];
+    int32_t as_of[ROWS];
+    rz_batch batch = {0};
+    rz_scratch *scratch = NULL;
+    rz_arena arena;
+    rz_arena_init(&arena, TIMELINES_BYTES_MAX);
+    rz_status status = scored_init(s, l, part, model->n_heads, error);
+    if (status == RZ_OK)
+        status = family->scratch_new(model, &scratch, error);
+    for (size_t first = 0, next = 0; status == RZ_OK && first < s->n; first = next) {
+        rz_outputs outputs = {0};
+        status = load_part(model, dataset, l, s, first, part_tokens, &arena, timelines, as_of, ROWS,
+                           &next, error);
+        if (status == RZ_OK)
+            status = family->batch_build(model, timelines, as_of, next - first, &batch, error);
+        if (status == RZ_OK)
+            status = family->forward(model, &batch, &outputs, scratch, error);
+        if (status != RZ_OK)
+            break;
+        memcpy(s->logit + first * model->n_heads, outputs.logits,
+               (next - first) * model->n_heads * sizeof *s->logit);
+        for (size_t i = first; i < next; i++) {
+            s->tokens[i] = batch.offsets[i - first + 1] - batch.offsets[i - first];
+            s->unmapped[i] = batch.unmapped[i - first];
+        }
+        const rz_progress_report report = {.phase = "calibrate",
+                                           .done = next,
+                                           .total = s->n,
+                                           .unit = "rows",
+                                           .rate_per_s = NAN,
+                                           .loss = NAN,
+                                           .seconds_left = NAN};
+        if (!rz_progress_tell(progress, &report))
+            status = rz_fail(error, RZ_E_CANCELED, "interrupted while calibrating");
+    }
+    if (scratch != NULL)
+        family->scratch_free(scratch);
+    rz_batch_done(&batch);
+    rz_arena_done(&arena);
+    return status;
+}
