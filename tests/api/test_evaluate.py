@@ -150,7 +150,7 @@ class Truth(Trained):
         common = ["--db", db, "--steps", 1, "--evaluations", 1, "--tuning-tokens", 500]
         train("pretrain", *common, "--out", self.at("base"))
         train("finetune", *common, "--model", self.at("base"), "--out", self.at("model"),
-              "--tasks", tasks, "--task", "hypertension", "--labels", 50, "--balanced")
+              "--tasks", tasks, "--task", "hypertension", "--labels", 40, "--balanced")
         with open(self.at("truth.csv"), encoding="utf-8", newline="") as file:
             known = [row for row in csv.reader(file)]
         header, rows = known[0], [row for row in known[1:] if row[2] == "hypertension"]
