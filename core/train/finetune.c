@@ -28,7 +28,7 @@ typedef struct finetune_course {
 rz_finetune_options rz_finetune_options_defaults(void)
 {
     rz_finetune_options options = {.draws = 6,
-                                   .negatives = 2.0,
+                                   .negatives = 0.0,
                                    .dropout = NAN,
                                    .method = RZ_CALIBRATION_PLATT,
                                    .train = rz_train_options_defaults()};
