@@ -37,9 +37,9 @@ def digest(*parts):
 
 
 def digests(folder):
-    """Every file of a model; the folder must not change when a command fails."""
+    """Every file of a model but the lock; none may change when a command fails."""
     return {name: digest(folder, name) for name in sorted(os.listdir(folder))
-            if os.path.isfile(os.path.join(folder, name))}
+            if not name.startswith(".") and os.path.isfile(os.path.join(folder, name))}
 
 
 def show(folder):

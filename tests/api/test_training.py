@@ -1,0 +1,188 @@
+#!/usr/bin/python3
+"""rezept-train pretrain, finetune and calibrate: their modes, interruption and resumption, refusals,
+and that what was there before a failure is there after it."""
+import json
+import os
+import resource
+import signal
+import unittest
+
+from training import Trained, digest, digests, history, read, show, train
+
+
+def small_files():
+    """No file may grow past 300 kB, as on a full disk; the signal is left aside for the error."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300000, 300000))
+
+
+class Finetune(Trained):
+    def test_one_model_for_each_task(self):
+        self.finetune("one", "--separate", "--prevalence", "ckd=0.05,amlodipine=0.2")
+        for task, prevalence in (("ckd", 0.05), ("amlodipine", 0.2)):
+            folder = self.at(f"one-{task}")
+            self.assertEqual(read(folder, "config.json")["heads"], [task])
+            head = read(folder, "tasks.json")["tasks"][0]
+            self.assertAlmostEqual(head["calibration"]["prevalence"], prevalence)
+            self.assertEqual(show(folder)["done"], "verified")
+        self.assertFalse(os.path.exists(self.at("one")))
+        self.assertIn("share between 0 and 1",
+                      self.finetune("two", "--prevalence", "ckd=1.5", code=2))
+
+    def test_a_frozen_encoder_keeps_its_values_and_scratch_has_none_of_them(self):
+        self.finetune("frozen", "--freeze-encoder")
+        self.finetune("scratch", "--scratch", "--dropout", "0")
+        base, frozen, scratch = (self.tensors(f) for f in (self.base, self.at("frozen"),
+                                                           self.at("scratch")))
+        shared = [name for name in base if name in frozen and not name.startswith("heads.")]
+        self.assertGreater(len(shared), 20)
+        self.assertEqual([n for n in shared if base[n] != frozen[n]], [])
+        self.assertNotEqual(base["embedding.weight"] if "embedding.weight" in base else
+                            base[shared[0]], scratch.get("embedding.weight", scratch[shared[0]]))
+        parent = read(self.at("frozen"), "config.json")["training"]["parent_sha256"]
+        self.assertEqual(parent, digest(self.base, "model.safetensors"))
+        self.assertEqual(read(self.at("scratch"), "config.json")["training"]["parent_sha256"], "")
+
+    def tensors(self, folder):
+        with open(os.path.join(folder, "model.safetensors"), "rb") as file:
+            data = file.read()
+        size = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8:8 + size])
+        return {name: data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]]
+                for name, t in header.items() if name != "__metadata__"}
+
+    def test_few_labels_and_nothing_else(self):
+        self.finetune("few", "--labels", "20", "--balanced", "--prevalence", "0.07",
+                      "--task", "ckd")
+        head = read(self.at("few"), "tasks.json")["tasks"][0]
+        self.assertEqual((head["calibration"]["tuning_n"], head["calibration"]["tuning_positives"]),
+                         (20, 10))
+        self.assertAlmostEqual(head["calibration"]["training_prior"], 0.5)
+        self.assertAlmostEqual(head["calibration"]["prevalence"], 0.07)
+        self.assertEqual(head["metrics"]["sample"], "drawn")
+        self.assertEqual(head["metrics"]["n"], 20)
+        self.assertIn("lower --labels",
+                      self.finetune("more", "--labels", "500", "--balanced", code=3))
+        self.assertIn("--labels", self.finetune("more", "--balanced", code=2))
+
+    def resumed(self, name, flags, ready):
+        whole, broken = self.at(f"{name}-whole"), self.at(f"{name}-broken")
+        call = [*flags, "--db", self.db, "--save-seconds", "0.01", "--tuning-tokens", "1500"]
+        train(*call, "--out", whole)
+        command = [*call, "--out", broken]
+        for sign, wanted in ((signal.SIGINT, 130), (signal.SIGKILL, -9)):
+            code, error = self.interrupted([*command, "--resume"], sign,
+                                           lambda: os.path.exists(f"{broken}/{ready}"))
+            self.assertEqual(code, wanted, error)
+            self.assertFalse(os.path.exists(f"{broken}/DONE"))
+        self.assertIn("--resume", train(*command, code=5))
+        train(*command, "--resume")
+        for file in ("model.safetensors", "config.json", "vocab.json"):
+            self.assertEqual(digest(whole, file), digest(broken, file), file)
+        if os.path.exists(f"{whole}/tasks.json"):
+            self.assertEqual(digest(whole, "tasks.json"), digest(broken, "tasks.json"))
+        self.assertFalse(os.path.exists(f"{broken}/resume"))
+
+    def test_interrupted_and_killed_pretraining_gives_the_same_bytes(self):
+        self.resumed("pre", ["pretrain", "--steps", "4", "--evaluations", "1", "--batch-tokens",
+                             "1000"], "resume/state.json")
+
+    def test_interrupted_and_killed_finetuning_gives_the_same_bytes(self):
+        self.resumed("fine", ["finetune", "--model", self.base, "--tasks", self.tasks, "--steps",
+                              "10", "--evaluations", "1"], "resume/state.json")
+
+    def test_interrupted_and_killed_cross_fitting_gives_the_same_bytes(self):
+        self.resumed("few", ["finetune", "--model", self.base, "--tasks", self.tasks, "--steps",
+                             "4", "--evaluations", "1", "--labels", "40", "--balanced"], "resume/part-1.json")
+
+    def test_minutes_end_a_run(self):
+        text = self.finetune("timed", "--minutes", "0.05", "--task", "ckd")
+        self.assertIn("fine-tuned", text)
+        self.assertEqual(show(self.at("timed"))["done"], "verified")
+
+
+class Refusals(Trained):
+    def test_a_finished_model_is_not_overwritten(self):
+        before = digests(self.risks)
+        self.assertIn("--force", self.finetune("risks", code=5))
+        self.assertIn("nothing is left to do", self.finetune("risks", "--resume"))
+        self.assertEqual(digests(self.risks), before)
+        self.finetune("risks", "--force", "--task", "ckd")
+        self.assertEqual(read(self.risks, "config.json")["heads"], ["ckd"])
+
+    def test_a_full_disk_names_the_file_and_leaves_no_model(self):
+        error = self.finetune("full", code=9, limit=small_files)
+        self.assertRegex(error, r"full/.*(cache|state|model|safetensors)")
+        self.assertFalse(os.path.exists(self.at("full/DONE")))
+        before = digests(self.risks)
+        error = train("calibrate", "--db", self.db, "--model", self.risks, code=9,
+                      limit=small_files)
+        self.assertIn(self.folder, error)
+        self.assertEqual(digests(self.risks), before)
+        self.finetune("full", "--force")
+        self.assertEqual(show(self.at("full"))["done"], "verified")
+
+    def test_wrong_calls(self):
+        call = ["--out", self.at("x"), "--tasks", self.tasks, "--steps", "1"]
+        self.assertIn("--model", train("finetune", "--db", self.db, *call, code=2))
+        self.assertIn("--out", train("finetune", "--db", self.db, "--model", self.base, "--tasks",
+                                     self.tasks, code=2))
+        self.assertIn("--depth", train("finetune", "--depth", "3", code=2))
+        self.assertIn("no task scurvy", self.finetune("x", "--task", "scurvy", code=4))
+        self.assertIn("platt or isotonic", self.finetune("x", "--method", "beta", code=2))
+        self.assertIn("--fold", self.finetune("x", "--fold", "0/5", code=2))
+        self.assertIn("needs an end", train("pretrain", "--db", self.db, "--out", self.at("y"),
+                                            code=2))
+        self.assertIn("nothing.db", train("pretrain", "--db", self.at("nothing.db"), "--out",
+                                          self.at("y"), "--steps", "1", "--force", code=4))
+        self.assertFalse(os.path.exists(self.at("nothing.db")))
+        self.assertFalse(os.path.exists(self.at("x/DONE")))
+
+    def test_an_empty_store_has_nothing_to_learn_from(self):
+        empty = self.store("empty", [])
+        error = train("pretrain", "--db", empty, "--out", self.at("p"), "--steps", "1", code=3)
+        self.assertRegex(error, r"patients|items")
+        error = train("finetune", "--db", empty, "--model", self.base, "--out", self.at("f"),
+                      "--tasks", self.tasks, "--steps", "1", code=3)
+        self.assertRegex(error, r"task \w+: the train part has 0 positives among 0 patients")
+        error = train("calibrate", "--db", empty, "--model", self.risks, code=3)
+        self.assertRegex(error, r"task \w+: the tuning part has 0 positives among 0 patients")
+        self.assertEqual(show(self.risks)["done"], "verified")
+
+
+class Calibrate(Trained):
+    def test_another_hospital_gives_another_calibration_of_the_same_weights(self):
+        before, old = digests(self.risks), read(self.risks, "tasks.json")
+        other = self.store("other", [c for p in range(600) for c in history(
+            f"q{p}", 26 if p % 3 == 0 else None, code="N189")])
+        # Nobody there takes amlodipine: nothing to calibrate that head on, nothing is changed.
+        error = train("calibrate", "--db", other, "--model", self.risks, code=3)
+        self.assertIn("task amlodipine", error)
+        self.assertEqual(digests(self.risks), before)
+        self.finetune("ckd", "--task", "ckd")
+        weights, first = digest(self.at("ckd"), "model.safetensors"), read(self.at("ckd"),
+                                                                           "tasks.json")
+        train("calibrate", "--db", other, "--model", self.at("ckd"))
+        second = read(self.at("ckd"), "tasks.json")
+        self.assertNotEqual(first["tasks"][0]["calibration"]["id"],
+                            second["tasks"][0]["calibration"]["id"])
+        self.assertEqual(weights, digest(self.at("ckd"), "model.safetensors"))
+        self.assertEqual(show(self.at("ckd"))["done"], "verified")
+        self.assertEqual(old["tasks"][0]["task"], read(self.risks, "tasks.json")["tasks"][0]["task"])
+        self.assertEqual([n for n in os.listdir(self.folder) if n.startswith(".")], [])
+
+    def test_an_interrupted_calibration_leaves_the_old_model(self):
+        before = digests(self.risks)
+        code, error = self.interrupted(
+            ["calibrate", "--db", self.db, "--model", self.risks], signal.SIGKILL,
+            lambda: any(n.startswith(".risks.") for n in os.listdir(self.folder)))
+        self.assertEqual(code, -9, error)
+        self.assertEqual(digests(self.risks), before)
+        self.assertEqual(show(self.risks)["done"], "verified")
+        train("calibrate", "--db", self.db, "--model", self.risks, "--prevalence", "0.04")
+        after = read(self.risks, "tasks.json")["tasks"]
+        self.assertEqual([round(t["calibration"]["prevalence"], 9) for t in after], [0.04, 0.04])
+
+
+if __name__ == "__main__":
+    unittest.main()
