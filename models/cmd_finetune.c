@@ -24,7 +24,8 @@ static const rz_option table[] = {
     {"draws", RZ_OPTION_INT, "6", 1, 100, .value = "N",
      .help = "index days of a training patient (tuning and held-out patients have one)"},
     {"negatives", RZ_OPTION_REAL, "0", 0, 1e6, .value = "X",
-     .help = "training rows without an outcome for each with one; 0 = all"},
+     .help = "training rows without an outcome for each with one, 0 = all; early stopping does not "
+             "correct for it yet"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
