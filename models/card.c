@@ -106,9 +106,13 @@ rz_status card_write(const card *c, rz_error *error)
         say(&p, "- made from model %.16s\n", c->parent_sha256);
     say(&p, "- made with rezept-train %s\n", REZEPT_VERSION);
     if (c->result != NULL)
-        say(&p, "- %llu steps over %llu tokens in %.0f s; tuning loss %.4f at step %llu\n",
+        say(&p,
+            "- %llu steps over %llu tokens in %.0f s, learning rate at most %.3g; tuning loss %.4f "
+            "at "
+            "step %llu\n",
             (unsigned long long)c->result->steps, (unsigned long long)c->result->tokens,
-            c->result->seconds, c->result->best_loss, (unsigned long long)c->result->best_step);
+            c->result->seconds, c->result->learning_rate, c->result->best_loss,
+            (unsigned long long)c->result->best_step);
     if (c->n_heads > 0)
         say_tasks(&p, c);
     if (c->n_heads > 0 && p.status == RZ_OK)

@@ -24,8 +24,10 @@ static const rz_option table[] = {
     {"draws", RZ_OPTION_INT, "6", 1, 100, .value = "N",
      .help = "index days of a training patient (tuning and held-out patients have one)"},
     {"negatives", RZ_OPTION_REAL, "0", 0, 1e6, .value = "X",
-     .help = "training rows without an outcome for each with one, 0 = all; early stopping does not "
-             "correct for it yet"},
+     .help = "training rows without an outcome for each with one, weighted to stand for all; 0 = "
+             "all"},
+    {"head-rate", RZ_OPTION_REAL, "10", 0, 1e6, .value = "X",
+     .help = "learning rate of the fresh heads, as a multiple of --lr"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
@@ -34,7 +36,7 @@ static const rz_option table[] = {
      .help = "take size and vocabulary of --model, but start from fresh values"},
     {"tuning-tokens", RZ_OPTION_INT, "60000", .max = 1e12, .value = "N",
      .help = "early stopping looks at about so many tokens; 0 = all (calibration sees all)"},
-    TRAIN_OPTION_ROWS("0.001", "0.1", "2048", "0.01"),
+    TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),
 };
 
 static const char usage[] =
@@ -42,9 +44,10 @@ static const char usage[] =
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
 static const char *const listed[] = {
-    "labels",  "balanced",     "draws",    "negatives",    "prevalence", "method", "freeze-encoder",
-    "scratch", "steps",        "epochs",   "minutes",      "lr",         "warmup", "clip",
-    "dropout", "weight-decay", "patience", "batch-tokens", "seed",       "fold"};
+    "labels",       "balanced",       "draws",   "negatives", "head-rate",    "prevalence",
+    "method",       "freeze-encoder", "scratch", "steps",     "epochs",       "minutes",
+    "lr",           "warmup",         "clip",    "dropout",   "weight-decay", "patience",
+    "batch-tokens", "seed",           "fold"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
@@ -197,6 +200,7 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     j.o.balanced = rz_options_switch(options, "balanced");
     j.o.draws = (unsigned)rz_options_int(options, "draws");
     j.o.negatives = rz_options_real(options, "negatives");
+    j.o.head_rate = rz_options_real(options, "head-rate");
     j.o.freeze = rz_options_switch(options, "freeze-encoder");
     j.o.scratch = rz_options_switch(options, "scratch");
     j.o.dropout = (float)rz_options_real(options, "dropout");

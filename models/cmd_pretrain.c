@@ -16,13 +16,15 @@ static const rz_option table[] = {
      .help = "patients that a code of the vocabulary needs; 0 = 0.1 %, at least 2"},
     {"mask", RZ_OPTION_TEXT, "token", .value = "WHAT",
      .help = "token, or code: hide every occurrence of a chosen code"},
+    {"mask-share", RZ_OPTION_REAL, "0.15", .min = 0.01, .max = 0.9, .value = "X",
+     .help = "share of the codes to hide; more of them teach a short run more"},
     {"norm", RZ_OPTION_TEXT, "post", .value = "WHERE", .help = "post or pre"},
     {"pooling", RZ_OPTION_TEXT, "cls", .value = "HOW", .help = "cls or mean"},
     {"repeat-days", RZ_OPTION_INT, "0", .max = 36525, .value = "N",
      .help = "leave out a code that was kept less than N days ago (refills); 0 = keep all"},
     {"tuning-tokens", RZ_OPTION_INT, "20000", .max = 1e12, .value = "N",
      .help = "the tuning loss is taken on about so many tokens; 0 = all"},
-    TRAIN_OPTION_ROWS("0.001", "0.1", "1024", "0.01"),
+    TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),
 };
 
 static const char usage[] =
@@ -31,8 +33,9 @@ static const char usage[] =
     "at.\n\n";
 
 static const char *const listed[] = {
-    "size", "mask",   "repeat-days", "norm",         "pooling", "steps",        "epochs", "minutes",
-    "lr",   "warmup", "clip",        "weight-decay", "dropout", "batch-tokens", "seed",   "fold"};
+    "size",         "mask",    "mask-share",   "repeat-days", "norm",   "pooling",
+    "steps",        "epochs",  "minutes",      "lr",          "warmup", "clip",
+    "weight-decay", "dropout", "batch-tokens", "seed",        "fold"};
 
 static rz_status choose(const rz_options *options, const char *name, const char *first,
                         const char *second, int *out, rz_error *error)
@@ -62,6 +65,7 @@ static rz_status read_config(const rz_options *options, rz_pretrain_options *out
     if (status == RZ_OK)
         status = train_fold_read(rz_options_text(options, "fold"), &out->split, error);
     out->config.repeat_days = (int32_t)rz_options_int(options, "repeat-days");
+    out->config.mask_share = (float)rz_options_real(options, "mask-share");
     out->config.masking = mask ? RZ_MASKING_CODE : RZ_MASKING_TOKEN;
     out->config.norm = norm ? RZ_NORM_PRE : RZ_NORM_POST;
     out->config.pooling = pooling ? RZ_POOLING_MEAN : RZ_POOLING_CLS;

@@ -9,7 +9,7 @@
 #include "train/trainer.h"
 
 /* Bounds, optimiser and folder; the defaults of the two courses differ. */
-#define TRAIN_OPTION_ROWS(lr, dropout_text, batch, decay)                                          \
+#define TRAIN_OPTION_ROWS(dropout_text, batch, decay)                                              \
     {"steps",                                                                                      \
      RZ_OPTION_INT,                                                                                \
      "0",                                                                                          \
@@ -36,9 +36,9 @@
          .value = "N",                                                                             \
          .help = "evaluations on the tuning split, spread over the run"},                          \
         {"lr",         RZ_OPTION_REAL,                                                             \
-         lr,           .min = 1e-9,                                                                \
+         "0",          .min = 0,                                                                   \
          .max = 1,     .group = "Optimiser (AdamW)",                                               \
-         .value = "X", .help = "highest learning rate"},                                           \
+         .value = "X", .help = "highest learning rate; 0 = by width and norm"},                    \
         {"warmup",   RZ_OPTION_REAL, "0.06",                                                       \
          .max = 0.9, .value = "X",   .help = "share of the run in which the rate rises"},          \
         {"weight-decay", RZ_OPTION_REAL, decay,                                                    \

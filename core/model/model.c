@@ -36,6 +36,7 @@ static rz_tensor_spec head_tensor(const char *head, const char *part, size_t ran
                            .count = columns,
                            .init = rank == 2 ? RZ_INIT_NORMAL : RZ_INIT_ZERO,
                            .init_deviation = 0.02f,
+                           .rate = 1.0f,
                            .decay = rank == 2};
     (void)snprintf(spec.name, sizeof spec.name, "heads.%s.%s", head, part);
     return spec;

@@ -27,6 +27,7 @@ typedef struct rz_config {
     rz_norm norm;
     rz_pooling pooling;
     rz_masking masking; /* pretraining's choice, kept with the model */
+    float mask_share;   /* of the codes that pretraining hides */
     float dropout;
 } rz_config;
 
@@ -39,6 +40,7 @@ typedef struct rz_tensor_spec {
     size_t count;              /* product of the shape */
     rz_init init;
     float init_deviation;
+    float rate; /* in training: multiple of the learning rate */
     bool decay; /* weight decay applies: matrices yes, biases and norms no */
 } rz_tensor_spec;
 
@@ -75,16 +77,17 @@ typedef struct rz_targets {
     float diagnosis_weight, medication_weight, age_weight;
     const float *labels;       /* [n_seqs, n_heads]: 0, 1, or NaN for "not this patient" */
     const float *head_weights; /* [n_heads] */
+    const float *seq_weights;  /* [n_seqs] of a timeline's labels; NULL = 1 */
     uint64_t dropout_seed, dropout_stream; /* this packed batch's masks */
     size_t capacity;                       /* of each position buffer; owned, see rz_targets_done */
 } rz_targets;
 
-/* Sums over positions of one packed batch, not means. Divide by the counts. */
+/* Sums over positions of one packed batch, not means. Divide by the counts; of a head this is the
+ * sum of its labels' weights. */
 typedef struct rz_losses {
     double diagnosis, medication, age;
     size_t n_diagnoses, n_medications, n_ages;
-    double head[RZ_HEADS_MAX];
-    size_t n_head[RZ_HEADS_MAX];
+    double head[RZ_HEADS_MAX], n_head[RZ_HEADS_MAX];
 } rz_losses;
 
 enum { RZ_CAN_PRETRAIN = 1u << 0, RZ_CAN_HEADS = 1u << 1, RZ_CAN_SIMULATE = 1u << 2 };

@@ -41,20 +41,18 @@ void rz_feed_done(rz_feed *feed)
     free(feed->items);
     free(feed->timelines);
     free(feed->as_of);
+    rz_batch_done(&feed->probe);
     rz_arena_done(&feed->arena);
     *feed = (rz_feed){0};
 }
 
-size_t rz_feed_tokens(const rz_model *model, const rz_timeline *timeline, int32_t as_of)
+rz_status rz_feed_tokens(const rz_model *model, const rz_timeline *timeline, int32_t as_of,
+                         rz_batch *probe, size_t *tokens, rz_error *error)
 {
-    size_t n = 2; /* [CLS] and the sex */
-    for (size_t i = 0; i < timeline->n_events; i++) {
-        const rz_timeline_event *event = &timeline->events[i];
-        n += event->known_day <= as_of && (event->flags & RZ_EVENT_SUSPECTED) == 0 &&
-             (event->kind == RZ_KIND_DIAGNOSIS || event->kind == RZ_KIND_MEDICATION);
-    }
-    size_t context = (size_t)model->config.context;
-    return n < context ? n : context;
+    rz_status status = model->family->batch_build(model, &timeline, &as_of, 1, probe, error);
+    if (status == RZ_OK)
+        *tokens = probe->n_tokens;
+    return status;
 }
 
 static rz_status reserve_items(rz_feed *feed, size_t n, rz_error *error)
@@ -95,7 +93,7 @@ static rz_status reserve_part(rz_feed *feed, size_t n, rz_error *error)
         feed->parts_capacity = larger;
     }
     rz_feed_part *part = &feed->parts[feed->n_parts];
-    size_t labels = n * feed->model->n_heads;
+    size_t labels = n * (feed->model->n_heads + 1);
     if (labels > part->labels_capacity) {
         float *larger = realloc(part->labels, labels * sizeof *larger);
         if (larger == NULL)
@@ -146,8 +144,10 @@ static rz_status load_item(rz_feed *feed, bool tuning, size_t item, uint64_t epo
     feed->items[place] = (uint32_t)item;
     feed->timelines[place] = timeline;
     feed->as_of[place] = as_of;
-    *tokens += rz_feed_tokens(feed->model, timeline, as_of);
-    return RZ_OK;
+    size_t own = 0;
+    status = rz_feed_tokens(feed->model, timeline, as_of, &feed->probe, &own, error);
+    *tokens += own;
+    return status;
 }
 
 /* Fisher and Yates; the order of an epoch depends on the seed and its number alone. */
@@ -166,8 +166,8 @@ static void shuffle(rz_feed *feed, uint64_t epoch)
     feed->order_epoch = epoch;
 }
 
-/* Weight of a term = 1 / (its positions in the optimiser batch, of all processes); of a head also
- * divided by the number of heads, as the loss is their mean. */
+/* Weight of a term = 1 / (its positions in the optimiser batch, of all processes; of a head the
+ * weights of its labels); of a head also divided by their number, as the loss is their mean. */
 static rz_status set_weights(rz_feed *feed, rz_error *error)
 {
     float counts[RZ_HEADS_MAX + 3] = {0};
@@ -177,8 +177,10 @@ static rz_status set_weights(rz_feed *feed, rz_error *error)
         counts[0] += (float)part->targets.n_diagnoses;
         counts[1] += (float)part->targets.n_medications;
         counts[2] += (float)part->targets.n_ages;
+        const float *weights = part->targets.seq_weights;
         for (size_t i = 0; part->targets.finetune && i < part->batch.n_seqs * n_heads; i++)
-            counts[3 + i % n_heads] += isnan(part->labels[i]) ? 0.0f : 1.0f;
+            if (!isnan(part->labels[i]))
+                counts[3 + i % n_heads] += weights == NULL ? 1.0f : weights[i / n_heads];
     }
     rz_status status = rz_exchange_sum(feed->exchange, counts, 3 + n_heads, error);
     if (status != RZ_OK)

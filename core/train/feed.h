@@ -19,7 +19,8 @@ typedef struct rz_course {
     rz_status (*load)(void *context, bool tuning, size_t item, uint64_t epoch, rz_arena *arena,
                       rz_timeline **timeline, int32_t *as_of, rz_error *error);
     /* What is wanted of a packed batch of these items; `stream` says which draw it is.
-     *   labels  [n, n_heads] to fill when there are heads; the targets may point to it */
+     *   labels  [n, n_heads] and behind them [n] weights, to fill when there are heads; the
+     *           targets may point to them */
     rz_status (*targets)(void *context, bool tuning, const uint32_t *items, size_t n,
                          uint64_t stream, rz_batch *batch, float *labels, rz_targets *out,
                          rz_error *error);
@@ -38,7 +39,7 @@ static inline uint64_t rz_draw_stream(unsigned use, uint64_t number)
 typedef struct rz_feed_part { /* one packed batch with its targets */
     rz_batch batch;
     rz_targets targets;
-    float *labels;
+    float *labels; /* and weights, see rz_course */
     size_t labels_capacity;
 } rz_feed_part;
 
@@ -58,6 +59,7 @@ typedef struct rz_feed {
     const rz_timeline **timelines;
     int32_t *as_of;
     size_t capacity;
+    rz_batch probe; /* of one timeline, to count its tokens */
 } rz_feed;
 
 RZ_MUST_CHECK rz_status rz_feed_init(rz_feed *feed, const rz_model *model, const rz_course *course,
@@ -73,7 +75,10 @@ RZ_MUST_CHECK rz_status rz_feed_step(rz_feed *feed, uint64_t step, size_t tokens
 /* The next packed batch of the tuning part into parts[0]; moves *item, which ends at n_tuning. */
 RZ_MUST_CHECK rz_status rz_feed_tuning(rz_feed *feed, size_t *item, rz_error *error);
 
-/* Tokens that a timeline will have at most: what batches are sized by. */
-size_t rz_feed_tokens(const rz_model *model, const rz_timeline *timeline, int32_t as_of);
+/* How many tokens a timeline has: what batches are sized by.
+ *   probe  zeroed at first, then kept for the next call; rz_batch_done frees */
+RZ_MUST_CHECK rz_status rz_feed_tokens(const rz_model *model, const rz_timeline *timeline,
+                                       int32_t as_of, rz_batch *probe, size_t *tokens,
+                                       rz_error *error);
 
 #endif

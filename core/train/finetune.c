@@ -21,7 +21,8 @@ typedef struct finetune_course {
     char config_sha256[RZ_SHA256_TEXT];
     uint32_t *train, *tuning; /* rows that have a label in this part */
     size_t n_train, n_tuning;
-    double prior[RZ_TASKS_MAX]; /* share of positives among the rows to train on */
+    double spared;              /* how many rows without an outcome a kept one stands for */
+    double prior[RZ_TASKS_MAX]; /* share of positives among the rows to train on, by weight */
     rz_crossfit *crossfit;      /* NULL, or whom evaluations are told to */
 } finetune_course;
 
@@ -29,6 +30,7 @@ rz_finetune_options rz_finetune_options_defaults(void)
 {
     rz_finetune_options options = {.draws = 6,
                                    .negatives = 0.0,
+                                   .head_rate = 10.0,
                                    .dropout = NAN,
                                    .method = RZ_CALIBRATION_PLATT,
                                    .train = rz_train_options_defaults()};
@@ -47,6 +49,20 @@ static rz_status load(void *context, bool tuning, size_t item, uint64_t epoch, r
     return rz_dataset_timeline(c->dataset, row->patient, arena, timeline, NULL, NULL, error);
 }
 
+static bool has_outcome(const rz_labels *l, size_t row)
+{
+    for (size_t t = 0; t < l->n_tasks; t++)
+        if (l->part[row * l->n_tasks + t] == RZ_SPLIT_TRAIN &&
+            l->label[row * l->n_tasks + t] > 0.5f)
+            return true;
+    return false;
+}
+
+static float row_weight(const finetune_course *c, size_t row)
+{
+    return has_outcome(c->labels, row) ? 1.0f : (float)c->spared;
+}
+
 static rz_status targets(void *context, bool tuning, const uint32_t *items, size_t n,
                          uint64_t stream, rz_batch *batch, float *labels, rz_targets *out,
                          rz_error *error)
@@ -54,6 +70,7 @@ static rz_status targets(void *context, bool tuning, const uint32_t *items, size
     (void)stream, (void)batch, (void)error;
     const finetune_course *c = context;
     size_t n_tasks = c->labels->n_tasks;
+    float *weights = labels + n * n_tasks;
     uint8_t part = tuning ? RZ_SPLIT_TUNING : RZ_SPLIT_TRAIN;
     for (size_t i = 0; i < n; i++) {
         size_t row = tuning ? c->tuning[items[i]] : c->train[items[i]];
@@ -62,10 +79,12 @@ static rz_status targets(void *context, bool tuning, const uint32_t *items, size
             labels[i * n_tasks + t] =
                 c->labels->part[at] == part ? c->labels->label[at] : (float)NAN;
         }
+        weights[i] = tuning ? 1.0f : row_weight(c, row);
     }
     out->pretrain = false;
     out->finetune = true;
     out->labels = labels;
+    out->seq_weights = weights;
     return RZ_OK;
 }
 
@@ -90,8 +109,9 @@ static rz_status cut_tuning(finetune_course *c, const rz_model *model, tuning_ro
     rz_arena arena;
     rz_arena_init(&arena, 1 << 30);
     qsort(rows, c->n_tuning, sizeof *rows, by_hash);
+    rz_batch probe = {0};
     size_t n = 0;
-    for (size_t tokens = 0; status == RZ_OK && n < c->n_tuning; n++) {
+    for (size_t tokens = 0, own = 0; status == RZ_OK && n < c->n_tuning; n++) {
         const rz_label_row *row = &c->labels->rows[rows[n].row];
         rz_timeline *timeline = NULL;
         c->tuning[n] = rows[n].row;
@@ -103,24 +123,18 @@ static rz_status cut_tuning(finetune_course *c, const rz_model *model, tuning_ro
         status =
             rz_dataset_timeline(c->dataset, row->patient, &arena, &timeline, NULL, NULL, error);
         if (status == RZ_OK)
-            tokens += rz_feed_tokens(model, timeline, row->index_day);
+            status = rz_feed_tokens(model, timeline, row->index_day, &probe, &own, error);
+        tokens += own;
     }
     c->n_tuning = n;
+    rz_batch_done(&probe);
     rz_arena_done(&arena);
     return status;
 }
 
-static bool has_outcome(const rz_labels *l, size_t row)
-{
-    for (size_t t = 0; t < l->n_tasks; t++)
-        if (l->part[row * l->n_tasks + t] == RZ_SPLIT_TRAIN &&
-            l->label[row * l->n_tasks + t] > 0.5f)
-            return true;
-    return false;
-}
-
 /* Keeps every training row with an outcome and, of the others, so many for each of those, by a hash
- * of patient and day. Most rows have no outcome and tell little. */
+ * of patient and day. Most rows have no outcome and tell little; those kept stand for the rest with
+ * their weight, so that loss, risks and prior stay those of the whole record. */
 static rz_status thin_train(finetune_course *c, double negatives, uint64_t seed, rz_error *error)
 {
     const rz_labels *l = c->labels;
@@ -139,9 +153,11 @@ static rz_status thin_train(finetune_course *c, double negatives, uint64_t seed,
     }
     qsort(others, n_others, sizeof *others, by_hash);
     size_t wanted = (size_t)((double)kept * negatives + 0.5);
-    for (size_t i = 0; i < n_others && i < wanted; i++)
+    wanted = wanted < n_others ? wanted : n_others;
+    for (size_t i = 0; i < wanted; i++)
         c->train[kept++] = others[i].row;
     c->n_train = kept;
+    c->spared = wanted > 0 ? (double)n_others / (double)wanted : 1.0;
     free(others);
     return RZ_OK;
 }
@@ -150,15 +166,16 @@ static rz_status thin_train(finetune_course *c, double negatives, uint64_t seed,
 static double prior_of(const finetune_course *c, size_t task)
 {
     const rz_labels *l = c->labels;
-    size_t n = 0, positives = 0;
+    double n = 0.0, positives = 0.0;
     for (size_t i = 0; i < c->n_train; i++) {
         size_t at = c->train[i] * l->n_tasks + task;
         if (l->part[at] != RZ_SPLIT_TRAIN)
             continue;
-        n++;
-        positives += l->label[at] > 0.5f;
+        double weight = (double)row_weight(c, c->train[i]);
+        n += weight;
+        positives += l->label[at] > 0.5f ? weight : 0.0;
     }
-    return (double)positives / (double)n;
+    return positives / n;
 }
 
 static rz_status choose_rows(finetune_course *c, const rz_model *model,
@@ -182,6 +199,7 @@ static rz_status choose_rows(finetune_course *c, const rz_model *model,
         if (tunes)
             tuning[c->n_tuning++] = (tuning_row){l->rows[r].hash, (uint32_t)r};
     }
+    c->spared = 1.0;
     if (status == RZ_OK && o->negatives > 0.0 && o->labels == 0)
         status = thin_train(c, o->negatives, o->train.seed, error);
     if (status == RZ_OK)
@@ -234,13 +252,13 @@ static rz_status digest(finetune_course *c, rz_error *error)
     for (size_t t = 0; t < c->labels->n_tasks; t++)
         (void)json_array_append_new(list, rz_task_to_json(&c->tasks[t]));
     return rz_settings_digest(
-        json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:b, s:b}",
+        json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:f, s:b, s:b}",
                   "course", "finetune", "model", model->family->config_write(&config), "train",
                   rz_train_options_json(&o->train), "tasks", list, "parent", c->base->sha256,
                   "fold", (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
                   (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced",
-                  o->balanced, "draws", (int)o->draws, "negatives", o->negatives, "freeze",
-                  o->freeze, "scratch", o->scratch),
+                  o->balanced, "draws", (int)o->draws, "negatives", o->negatives, "head_rate",
+                  o->head_rate, "freeze", o->freeze, "scratch", o->scratch),
         c->config_sha256, error);
 }
 
@@ -257,11 +275,13 @@ static rz_status learn(finetune_course *c, rz_model *model, const rz_run *run,
     const char *names[RZ_TASKS_MAX];
     for (size_t t = 0; t < c->labels->n_tasks; t++)
         names[t] = c->tasks[t].name;
-    bool *frozen = calloc(model->n_tensors, sizeof *frozen);
-    if (frozen == NULL)
+    float *rates = calloc(model->n_tensors, sizeof *rates);
+    if (rates == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu tensors", model->n_tensors);
-    for (size_t i = 0; c->options->freeze && i < model->n_tensors - model->n_head_tensors; i++)
-        frozen[i] = true;
+    for (size_t i = 0; i < model->n_tensors; i++)
+        rates[i] = i >= model->n_tensors - model->n_head_tensors ? (float)c->options->head_rate
+                   : c->options->freeze                          ? 0.0f
+                                                                 : 1.0f;
     const rz_course course = {.phase = c->crossfit != NULL ? "cross-fit" : "finetune",
                               .context = c,
                               .n_train = c->n_train,
@@ -272,9 +292,9 @@ static rz_status learn(finetune_course *c, rz_model *model, const rz_run *run,
                               .load = load,
                               .targets = targets,
                               .evaluated = c->crossfit != NULL ? evaluated : NULL};
-    rz_status status = rz_train(model, &course, run, options, frozen, c->config_sha256,
+    rz_status status = rz_train(model, &course, run, options, rates, c->config_sha256,
                                 rz_dataset_sha256(c->dataset), result, error);
-    free(frozen);
+    free(rates);
     return status;
 }
 

@@ -11,7 +11,8 @@ typedef struct rz_finetune_options {
     bool balanced;    /* half of them positive */
     unsigned draws;   /* index days of a training patient, see labels.h; 1 with `labels` */
     double negatives; /* training rows without an outcome for each row with one; 0 = all of them.
-                         Scores are corrected from the prior that this makes. */
+                         Those kept stand for the others by their weight in the loss. */
+    double head_rate; /* learning rate of the fresh heads, as a multiple of the encoder's */
     bool freeze;      /* the encoder keeps its values: heads alone learn */
     bool scratch;     /* size and vocabulary of the given model, but none of its values */
     float dropout;    /* NaN = as the model says */

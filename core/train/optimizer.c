@@ -13,6 +13,11 @@ rz_optimizer_options rz_optimizer_options_defaults(void)
         .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.01, .clip = 1.0};
 }
 
+double rz_learning_rate_default(const rz_config *config)
+{
+    return (config->norm == RZ_NORM_PRE ? 1.5e-3 : 3e-4) * sqrt(128.0 / (double)config->hidden);
+}
+
 double rz_schedule(double learning_rate, double progress, double warmup)
 {
     const double pi = 3.14159265358979323846, floor = 0.1;
@@ -24,7 +29,7 @@ double rz_schedule(double learning_rate, double progress, double warmup)
     return learning_rate * (floor + (1.0 - floor) * 0.5 * (1.0 + cos(pi * along)));
 }
 
-rz_status rz_optimizer_init(rz_optimizer *o, const rz_model *model, const bool *frozen,
+rz_status rz_optimizer_init(rz_optimizer *o, const rz_model *model, const float *rates,
                             const rz_optimizer_options *options, rz_error *error)
 {
     size_t n_pieces = 0;
@@ -42,10 +47,12 @@ rz_status rz_optimizer_init(rz_optimizer *o, const rz_model *model, const bool *
     }
     for (size_t i = 0; i < model->n_tensors; i++) {
         const rz_tensor_spec *tensor = &model->tensors[i];
-        for (size_t at = 0; at < tensor->count && (frozen == NULL || !frozen[i]); at += PIECE) {
+        float rate = rates == NULL ? 1.0f : rates[i];
+        for (size_t at = 0; at < tensor->count && rate > 0.0f; at += PIECE) {
             size_t left = tensor->count - at;
             o->pieces[o->n_pieces++] = (rz_optimizer_piece){.offset = tensor->offset + at,
                                                             .count = left < PIECE ? left : PIECE,
+                                                            .rate = rate,
                                                             .decay = tensor->decay};
         }
     }
@@ -65,7 +72,7 @@ typedef struct update_work {
     rz_optimizer *optimizer;
     const float *grads;
     float *parameters;
-    float scale, rate, decay, correction2; /* of the gradient; lr / (1 - b1^t); 1 - lr wd; … */
+    float scale, rate, decay, correction2; /* of the gradient; lr / (1 - b1^t); lr wd; … */
 } update_work;
 
 static void sum_squares(void *context, size_t task, unsigned worker)
@@ -94,8 +101,9 @@ static void update_piece(void *context, size_t task, unsigned worker)
     float *restrict v = o->moment2 + piece->offset;
     const float b1 = (float)o->options.beta1, b2 = (float)o->options.beta2;
     const float rest1 = (float)(1.0 - o->options.beta1), rest2 = (float)(1.0 - o->options.beta2);
-    const float epsilon = (float)o->options.epsilon, scale = work->scale, rate = work->rate;
-    const float keep = piece->decay ? work->decay : 1.0f, correction2 = work->correction2;
+    const float epsilon = (float)o->options.epsilon, scale = work->scale;
+    const float rate = piece->rate * work->rate, correction2 = work->correction2;
+    const float keep = piece->decay ? 1.0f - piece->rate * work->decay : 1.0f;
     for (size_t i = 0; i < piece->count; i++) {
         float gradient = g[i] * scale;
         m[i] = b1 * m[i] + rest1 * gradient;
@@ -121,7 +129,7 @@ rz_status rz_optimizer_update(rz_optimizer *o, rz_model *model, const float *gra
     double clip = o->options.clip, t = (double)o->step;
     work.scale = clip > 0.0 && norm > clip ? (float)(clip / norm) : 1.0f;
     work.rate = (float)(learning_rate / (1.0 - pow(o->options.beta1, t)));
-    work.decay = (float)(1.0 - learning_rate * o->options.weight_decay);
+    work.decay = (float)(learning_rate * o->options.weight_decay);
     work.correction2 = (float)(1.0 / sqrt(1.0 - pow(o->options.beta2, t)));
     rz_pool_run(model->pool, o->n_pieces, update_piece, &work);
     model->parameters_version++;

@@ -16,6 +16,7 @@ rz_optimizer_options rz_optimizer_options_defaults(void);
 
 typedef struct rz_optimizer_piece { /* a part of one tensor: the unit of parallel work */
     size_t offset, count;
+    float rate; /* multiple of the learning rate */
     bool decay;
 } rz_optimizer_piece;
 
@@ -29,10 +30,10 @@ typedef struct rz_optimizer {
     size_t n_pieces;
 } rz_optimizer;
 
-/* frozen  NULL, or [n_tensors] true where a tensor keeps its values (and its gradient counts
- *         neither for the norm nor for the update) */
+/* rates  NULL, or [n_tensors] multiples of the learning rate; with 0 a tensor keeps its values, and
+ *        its gradient counts neither for the norm nor for the update */
 RZ_MUST_CHECK rz_status rz_optimizer_init(rz_optimizer *optimizer, const rz_model *model,
-                                          const bool *frozen, const rz_optimizer_options *options,
+                                          const float *rates, const rz_optimizer_options *options,
                                           rz_error *error);
 void rz_optimizer_done(rz_optimizer *optimizer); /* accepts a zeroed one */
 
@@ -43,6 +44,11 @@ void rz_optimizer_done(rz_optimizer *optimizer); /* accepts a zeroed one */
 RZ_MUST_CHECK rz_status rz_optimizer_update(rz_optimizer *optimizer, rz_model *model,
                                             const float *grads, double learning_rate,
                                             double *grad_norm, rz_error *error);
+
+/* The highest learning rate of a run that does not say otherwise: 1.5e-3 for 128 hidden, falling
+ * with the square root of the width, and a fifth of that with norm = post, whose residual path
+ * passes a norm in each layer and collapses at rates that norm = pre takes. */
+double rz_learning_rate_default(const rz_config *config);
 
 /* Linear warm-up over `warmup` of the run, then half a cosine down to a tenth at its end.
  *   progress  share of the run that is done, 0 … 1

@@ -48,20 +48,22 @@ static rz_status scored_init(rz_scored *s, const rz_labels *l, rz_split part, si
 static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
                            const rz_scored *s, size_t first, size_t part_tokens, rz_arena *arena,
                            const rz_timeline **timelines, int32_t *as_of, size_t cap, size_t *next,
-                           rz_error *error)
+                           rz_batch *probe, rz_error *error)
 {
     rz_status status = RZ_OK;
-    size_t tokens = 0, n = 0;
+    size_t tokens = 0, own = 0, n = 0;
     rz_arena_reset(arena);
     while (status == RZ_OK && n < cap && tokens < part_tokens && first + n < s->n) {
         const rz_label_row *row = &l->rows[s->row[first + n]];
         rz_timeline *timeline = NULL;
         status = rz_dataset_timeline(dataset, row->patient, arena, &timeline, NULL, NULL, error);
+        if (status == RZ_OK)
+            status = rz_feed_tokens(model, timeline, row->index_day, probe, &own, error);
         if (status != RZ_OK)
             break;
         timelines[n] = timeline;
         as_of[n++] = row->index_day;
-        tokens += rz_feed_tokens(model, timeline, row->index_day);
+        tokens += own;
     }
     *next = first + n;
     return status;
@@ -85,7 +87,7 @@ rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_l
     for (size_t first = 0, next = 0; status == RZ_OK && first < s->n; first = next) {
         rz_outputs outputs = {0};
         status = load_part(model, dataset, l, s, first, part_tokens, &arena, timelines, as_of, ROWS,
-                           &next, error);
+                           &next, &batch, error);
         if (status == RZ_OK)
             status = family->batch_build(model, timelines, as_of, next - first, &batch, error);
         if (status == RZ_OK)

@@ -19,6 +19,8 @@ typedef struct trainer {
     const rz_run *run;
     const rz_train_options *options;
     rz_optimizer optimizer;
+    double learning_rate;
+    float *rates; /* [n_tensors] of the learning rate: the tensor's own times the run's */
     rz_feed feed;
     rz_scratch *scratch;
     rz_train_log log;
@@ -35,8 +37,7 @@ typedef struct trainer {
 
 rz_train_options rz_train_options_defaults(void)
 {
-    return (rz_train_options){.learning_rate = 1e-3,
-                              .warmup = 0.06,
+    return (rz_train_options){.warmup = 0.06,
                               .optimizer = rz_optimizer_options_defaults(),
                               .batch_tokens = 4096,
                               .part_tokens = 4096,
@@ -76,17 +77,18 @@ static double progress_of(const trainer *t)
 static double mean_losses(const trainer *t, const rz_losses *losses, double *terms)
 {
     const double sums[3] = {losses->diagnosis, losses->medication, losses->age};
-    const size_t counts[3] = {losses->n_diagnoses, losses->n_medications, losses->n_ages};
+    const double counts[3] = {(double)losses->n_diagnoses, (double)losses->n_medications,
+                              (double)losses->n_ages};
     double total = 0.0;
     size_t present = 0;
     for (size_t i = 0; i < t->course->n_terms; i++) {
         /* Without heads there are three terms.
          * NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
-        size_t n = t->course->heads ? losses->n_head[i] : counts[i];
+        double n = t->course->heads ? losses->n_head[i] : counts[i];
         double sum = t->course->heads ? losses->head[i] : sums[i];
-        terms[i] = n > 0 ? sum / (double)n : NAN;
-        total += n > 0 ? terms[i] : 0.0;
-        present += n > 0;
+        terms[i] = n > 0.0 ? sum / n : NAN;
+        total += n > 0.0 ? terms[i] : 0.0;
+        present += n > 0.0;
     }
     if (present == 0)
         return NAN;
@@ -209,8 +211,8 @@ static rz_status learn(trainer *t, rz_error *error)
     /* Before the number of steps is known (the first ones of --minutes) the rate just grows. */
     double share = progress_of(t);
     bool unplanned = o->minutes > 0.0 && s->steps_planned == 0 && o->steps == 0;
-    double rate = unplanned ? o->learning_rate * (double)s->step / 50.0
-                            : rz_schedule(o->learning_rate, share, o->warmup);
+    double rate = unplanned ? t->learning_rate * fmin((double)s->step / 50.0, 1.0)
+                            : rz_schedule(t->learning_rate, share, o->warmup);
     status = rz_optimizer_update(&t->optimizer, t->model, t->grads, rate, &norm, error);
     double seconds = now_s() - begun;
     if (status == RZ_OK &&
@@ -304,7 +306,7 @@ static rz_status loop(trainer *t, rz_train_result *result, rz_error *error)
 }
 
 /* Buffers, the log and, when there is one, the saved state. */
-static rz_status prepare(trainer *t, const bool *frozen, const char *config_sha256,
+static rz_status prepare(trainer *t, const float *rates, const char *config_sha256,
                          const char *data_sha256, rz_error *error)
 {
     const rz_train_options *o = t->options;
@@ -312,9 +314,12 @@ static rz_status prepare(trainer *t, const bool *frozen, const char *config_sha2
     size_t n = t->model->n_parameters;
     t->grads = malloc(n * sizeof *t->grads);
     t->best = calloc(n, sizeof *t->best);
-    if (t->grads == NULL || t->best == NULL)
+    t->rates = malloc((t->model->n_tensors + 1) * sizeof *t->rates);
+    if (t->grads == NULL || t->best == NULL || t->rates == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu parameters", n);
-    rz_status status = rz_optimizer_init(&t->optimizer, t->model, frozen, &o->optimizer, error);
+    for (size_t i = 0; i < t->model->n_tensors; i++)
+        t->rates[i] = t->model->tensors[i].rate * (rates == NULL ? 1.0f : rates[i]);
+    rz_status status = rz_optimizer_init(&t->optimizer, t->model, t->rates, &o->optimizer, error);
     if (status == RZ_OK)
         status = rz_feed_init(&t->feed, t->model, t->course, o->seed, o->part_tokens, o->exchange,
                               error);
@@ -357,20 +362,23 @@ static rz_status check_options(const rz_course *course, const rz_train_options *
 }
 
 rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
-                   const rz_train_options *options, const bool *frozen, const char *config_sha256,
+                   const rz_train_options *options, const float *rates, const char *config_sha256,
                    const char *data_sha256, rz_train_result *result, rz_error *error)
 {
     trainer t = {.model = model,
                  .course = course,
                  .run = run,
                  .options = options,
+                 .learning_rate = options->learning_rate > 0.0
+                                      ? options->learning_rate
+                                      : rz_learning_rate_default(&model->config),
                  .tokens_per_s = NAN,
                  .loss = NAN,
                  .first_loss = NAN};
     rz_train_result done = {0};
     rz_status status = check_options(course, options, error);
     if (status == RZ_OK)
-        status = prepare(&t, frozen, config_sha256, data_sha256, error);
+        status = prepare(&t, rates, config_sha256, data_sha256, error);
     t.saved = now_s();
     t.started = t.saved - t.state.seconds;
     if (status == RZ_OK)
@@ -379,6 +387,7 @@ rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
         memcpy(model->parameters, t.best, model->n_parameters * sizeof *t.best);
         model->parameters_version++;
         done.steps = t.state.step;
+        done.learning_rate = t.learning_rate;
         done.epochs = t.state.epoch;
         done.tokens = t.state.tokens;
         done.best_step = t.state.best_step;
@@ -394,5 +403,6 @@ rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
     rz_optimizer_done(&t.optimizer);
     free(t.grads);
     free(t.best);
+    free(t.rates);
     return status;
 }

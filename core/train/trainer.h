@@ -10,8 +10,8 @@
 
 typedef struct rz_train_options {
     uint64_t seed;
-    double learning_rate;
-    double warmup; /* share of the run */
+    double learning_rate; /* the highest; 0 = rz_learning_rate_default */
+    double warmup;        /* share of the run */
     rz_optimizer_options optimizer;
     size_t batch_tokens; /* of one optimiser step */
     size_t part_tokens;  /* of one packed batch: bounds the memory of a step */
@@ -32,6 +32,7 @@ rz_train_options rz_train_options_defaults(void);
 
 typedef struct rz_train_result {
     uint64_t steps, epochs, tokens, best_step;
+    double learning_rate;         /* the highest of the schedule */
     double best_loss, first_loss; /* on the tuning part */
     double seconds;
     bool stopped_early; /* no gain for `patience` evaluations */
@@ -39,7 +40,8 @@ typedef struct rz_train_result {
 } rz_train_result;
 
 /* Trains `model` in place; at the end it holds the best parameters.
- *   frozen         NULL or [n_tensors]: tensors that keep their values
+ *   rates          NULL or [n_tensors]: multiples of the learning rate, as in optimizer.h, on top
+ *                  of the tensors' own
  *   config_sha256  of every setting that a result depends on; a resumed run must have the same
  *   data_sha256    of the data
  *   run            NULL: nothing is logged or saved, and an interrupted run is lost
@@ -49,7 +51,7 @@ typedef struct rz_train_result {
  * Errors  RZ_E_CANCELED after saving, when progress says stop; RZ_E_CONFLICT when the settings of
  *         a resumed run differ; RZ_E_RANGE when the loss is not finite; those of the files. */
 RZ_MUST_CHECK rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
-                                 const rz_train_options *options, const bool *frozen,
+                                 const rz_train_options *options, const float *rates,
                                  const char *config_sha256, const char *data_sha256,
                                  rz_train_result *result, rz_error *error);
 

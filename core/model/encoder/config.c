@@ -26,6 +26,7 @@ static rz_config defaults(void)
                        .age_hidden = 256,
                        .age_bins = 1200,
                        .context = 512,
+                       .mask_share = 0.15f,
                        .dropout = 0.1f};
 }
 
@@ -88,6 +89,9 @@ static rz_status check_shape(const rz_config *config, rz_error *error)
     if (!(config->dropout >= 0.0f && config->dropout <= 0.9f))
         return rz_fail(error, RZ_E_INVALID, "model config: dropout %g is outside 0 … 0.9",
                        (double)config->dropout);
+    if (!(config->mask_share >= 0.0f && config->mask_share <= 0.9f))
+        return rz_fail(error, RZ_E_INVALID, "model config: mask_share %g is outside 0 … 0.9",
+                       (double)config->mask_share);
     return RZ_OK;
 }
 
@@ -117,9 +121,12 @@ rz_status encoder_config_parse(const json_t *json, rz_config *out, rz_error *err
     if (status != RZ_OK)
         return status;
     const json_t *dropout = json_object_get(json, "dropout");
+    const json_t *mask_share = json_object_get(json, "mask_share"); /* keeps its default */
     const char *size = json_string_value(json_object_get(json, "size"));
     if (!json_is_number(dropout))
         return rz_fail(error, RZ_E_INVALID, "model config: dropout must be a number");
+    if (mask_share != NULL && !json_is_number(mask_share))
+        return rz_fail(error, RZ_E_INVALID, "model config: mask_share must be a number");
     if (size == NULL || strlen(size) >= sizeof config.size)
         return rz_fail(error, RZ_E_INVALID, "model config: size must be a short text");
     (void)snprintf(config.size, sizeof config.size, "%s", size);
@@ -127,10 +134,18 @@ rz_status encoder_config_parse(const json_t *json, rz_config *out, rz_error *err
     config.pooling = (rz_pooling)pooling;
     config.masking = (rz_masking)masking;
     config.dropout = (float)json_number_value(dropout);
+    if (mask_share != NULL)
+        config.mask_share = (float)json_number_value(mask_share);
     status = check_shape(&config, error);
     if (status == RZ_OK)
         *out = config;
     return status;
+}
+
+/* The float 0.1f would print as 0.10000000149. */
+static double six_digits(float share)
+{
+    return (double)(int64_t)((double)share * 1e6 + 0.5) / 1e6;
 }
 
 json_t *encoder_config_write(const rz_config *config)
@@ -146,9 +161,8 @@ json_t *encoder_config_write(const rz_config *config)
     for (size_t i = 0; i < RZ_COUNT(integers); i++)
         failed |= json_object_set_new(json, integers[i].key,
                                       json_integer(*field(&copy, integers[i].offset)));
-    /* Rounded to six digits: the float 0.1f would print as 0.10000000149. */
-    double dropout = (double)(int64_t)((double)config->dropout * 1e6 + 0.5) / 1e6;
-    failed |= json_object_set_new(json, "dropout", json_real(dropout));
+    failed |= json_object_set_new(json, "mask_share", json_real(six_digits(config->mask_share)));
+    failed |= json_object_set_new(json, "dropout", json_real(six_digits(config->dropout)));
     if (failed != 0) {
         json_decref(json);
         return NULL;
@@ -165,8 +179,15 @@ typedef struct table_writer {
  * a narrow encoder's attention would hardly be heard beside the residual path, and the first
  * thousand steps would learn nothing but age. The age vector starts smaller than the code's, which
  * it is added to, so that tokens of one patient differ. Output layers start near zero. */
-static const double code_deviation = 0.02, age_input_deviation = 0.03, age_output_deviation = 0.001,
+static const double code_deviation = 0.3, age_input_deviation = 0.03, age_output_deviation = 0.02,
                     output_deviation = 0.02;
+
+/* How fast the age's weights learn beside all others. An age of 60 years adds up 720 columns of
+ * age.input: AdamW moves each by the learning rate, all of them in one direction, and with the rate
+ * of the rest a single step would turn the age vector into another one. The same holds, less, for
+ * age.output, whose inputs are the same features for every token. Where ages jump, nothing else is
+ * learnt: all tokens of a patient share them. */
+static const double age_input_rate = 1.0 / 256, age_output_rate = 1.0 / 32;
 
 static void put(table_writer *w, const char *prefix, const char *name, double deviation,
                 size_t rank, size_t rows, size_t columns)
@@ -179,6 +200,7 @@ static void put(table_writer *w, const char *prefix, const char *name, double de
                                        : deviation == 0.0 ? RZ_INIT_ZERO
                                                           : RZ_INIT_ONE,
                                .init_deviation = (float)deviation,
+                               .rate = 1.0f,
                                .decay = rank == 2};
         (void)snprintf(spec.name, sizeof spec.name, "%s%s", prefix, name);
         w->out[w->n] = spec;
@@ -192,6 +214,13 @@ static void put_linear(table_writer *w, const char *prefix, double deviation, si
 {
     put(w, prefix, ".weight", deviation, 2, out, in);
     put(w, prefix, ".bias", ZEROS, 1, out, 1);
+}
+
+/* Of the weight of the linear layer just put. */
+static void set_rate(table_writer *w, double rate)
+{
+    if (w->out != NULL && w->n <= w->cap)
+        w->out[w->n - 2].rate = (float)rate;
 }
 
 static void put_norm(table_writer *w, const char *prefix, size_t n)
@@ -239,7 +268,9 @@ rz_status encoder_tensor_table(const rz_config *c, rz_tensor_spec *out, size_t c
         h);
     put_norm(&w, "embedding.norm", h);
     put_linear(&w, "age.input", age_input_deviation, a, (size_t)c->age_bins);
+    set_rate(&w, age_input_rate);
     put_linear(&w, "age.output", age_output_deviation, h, a);
+    set_rate(&w, age_output_rate);
     for (int32_t layer = 0; layer < c->layers; layer++)
         put_layer(&w, c, layer);
     if (c->norm == RZ_NORM_PRE)

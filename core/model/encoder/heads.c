@@ -171,18 +171,20 @@ void encoder_task_losses(encoder_pass *p)
     size_t h = (size_t)p->model->config.hidden, n_heads = p->model->n_heads;
     for (size_t seq = 0; seq < p->n_seqs; seq++) {
         size_t row = p->first_seq + seq, first, n;
+        float weight = t->seq_weights == NULL ? 1.0f : t->seq_weights[row];
         pooled_rows(p, seq, &first, &n);
         for (size_t head = 0; head < n_heads; head++) {
             float y = t->labels[row * n_heads + head];
             double z = (double)s->logits[row * n_heads + head], small = exp(-fabs(z));
             if (isnan(y))
                 continue;
-            p->losses->head[head] += (z > 0.0 ? z : 0.0) - z * (double)y + log1p(small);
-            p->losses->n_head[head]++;
+            p->losses->head[head] +=
+                (double)weight * ((z > 0.0 ? z : 0.0) - z * (double)y + log1p(small));
+            p->losses->n_head[head] += (double)weight;
             if (p->grads == NULL)
                 continue;
             double sigma = (z >= 0.0 ? 1.0 : small) / (1.0 + small);
-            float slope = t->head_weights[head] * (float)(sigma - (double)y);
+            float slope = weight * t->head_weights[head] * (float)(sigma - (double)y);
             s->kernels->axpy(p->grads + s->layout.head[head], slope, s->pooled + row * h, h);
             p->grads[s->layout.head_bias[head]] += slope;
             for (size_t r = first; r < first + n; r++)

@@ -4,11 +4,11 @@
 
 #include "base/rng.h"
 
-/* 15 % of positions are chosen; of those 80 % become [MASK], 10 % another code, 10 % stay. */
-#define CHOSEN   0.15
+/* Of the chosen positions 80 % become [MASK], 10 % another code, 10 % stay. */
 #define MASKED   0.80
 #define REPLACED 0.90
 #define AGE      0.50 /* of the chosen positions also hide their age */
+#define FIRST    0.15 /* of timelines are asked for the age at as_of */
 
 /* What a draw is for: the top of the 48-bit counter space that dropout's site 0 leaves free. */
 typedef enum purpose {
@@ -60,10 +60,11 @@ static draw decision(const masker *m, size_t seq, size_t position)
 static size_t forced_position(const masker *m, size_t seq)
 {
     size_t first = m->batch->offsets[seq], last = m->batch->offsets[seq + 1], codes = 0;
+    double share = (double)m->model->config.mask_share;
     for (size_t i = first; i < last; i++) {
         if (!is_code(m->batch->tokens[i]))
             continue;
-        if (below(decision(m, seq, i).word[0], CHOSEN))
+        if (below(decision(m, seq, i).word[0], share))
             return SIZE_MAX;
         codes++;
     }
@@ -115,7 +116,7 @@ static void mask_timeline(const masker *m, size_t seq)
     int32_t forced_code = forced == SIZE_MAX ? RZ_TOKEN_NONE : m->batch->tokens[forced];
     bool by_code = m->model->config.masking == RZ_MASKING_CODE;
     /* The age at as_of stands at [CLS] and at the sex token: hidden at both, asked at the first. */
-    if (m->batch->age_hidden[first] == 0 && below(draw_at(m, PURPOSE_FIRST, seq).word[0], CHOSEN)) {
+    if (m->batch->age_hidden[first] == 0 && below(draw_at(m, PURPOSE_FIRST, seq).word[0], FIRST)) {
         ask_age(m, first);
         m->batch->age_hidden[first + 1] = 1;
     }
@@ -123,7 +124,7 @@ static void mask_timeline(const masker *m, size_t seq)
         if (!is_code(m->batch->tokens[i]))
             continue;
         draw d = decision(m, seq, i);
-        bool chosen = forced == SIZE_MAX ? below(d.word[0], CHOSEN)
+        bool chosen = forced == SIZE_MAX ? below(d.word[0], (double)m->model->config.mask_share)
                       : by_code          ? m->batch->tokens[i] == forced_code
                                          : i == forced;
         if (chosen)

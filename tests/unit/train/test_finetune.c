@@ -125,6 +125,33 @@ static void held_out_patients_change_nothing(void **state)
     }
 }
 
+/* Of the rows without an outcome one for each with one is kept: the prior, and so the risks, are
+ * still those of all rows. */
+static void thinned_rows_stand_for_all(void **state)
+{
+    (void)state;
+    rz_dataset *dataset = open_example("thin", false);
+    rz_head heads[2];
+    memset(heads, 0, sizeof heads);
+    rz_train_result result;
+    rz_finetune_options o = finetune_options(8);
+    train(dataset, "all", &o, &heads[0], &result);
+    o.train.steps = 160;
+    o.negatives = 1.0;
+    train(dataset, "thin", &o, &heads[1], &result);
+    check_near(heads[1].calibration.training_prior, heads[0].calibration.training_prior, 1e-6);
+    check_near(heads[0].calibration.training_prior, 0.26, 0.06);
+    if (!(metric(&heads[1], "auroc") > 0.8))
+        fail_msg("AUROC %.3f", metric(&heads[1], "auroc"));
+    /* Early stopping compares losses under that prior: those of the untrained model, which says
+     * the prior to everyone, are near its entropy. */
+    check_near(result.first_loss, 0.573, 0.08);
+    assert_true(result.best_loss < result.first_loss - 0.05);
+    rz_head_done(&heads[0]);
+    rz_head_done(&heads[1]);
+    rz_dataset_close(dataset);
+}
+
 static void few_balanced_labels(void **state)
 {
     (void)state;
@@ -263,6 +290,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(learns_the_rule),
                                        cmocka_unit_test(held_out_patients_change_nothing),
+                                       cmocka_unit_test(thinned_rows_stand_for_all),
                                        cmocka_unit_test(few_balanced_labels),
                                        cmocka_unit_test(few_labels_are_calibrated),
                                        cmocka_unit_test(folds_cover_everyone_once),

@@ -41,7 +41,7 @@ static void steps_agree_with_torch(void **state)
     parameters[OFFSET_B + 1] = -0.2f;
     parameters[OFFSET_B + 2] = 0.3f;
     rz_model model = {
-        .tensors = specs, .n_tensors = 2, .n_parameters = BLOCK, .parameters = parameters};
+        .tensors = specs, .n_tensors = 3, .n_parameters = BLOCK, .parameters = parameters};
     rz_optimizer_options options = rz_optimizer_options_defaults();
     options.weight_decay = 0.1;
     rz_optimizer o;
@@ -79,24 +79,29 @@ static void gradients_that_are_not_finite_change_nothing(void **state)
     rz_optimizer_done(&o);
 }
 
-static void frozen_tensors_stay(void **state)
+static void tensors_have_their_rates(void **state)
 {
     (void)state;
     rz_error error = {0};
-    rz_tensor_spec specs[2] = {{.name = "a", .count = 4, .decay = true},
-                               {.name = "b", .offset = 16, .count = 4}};
+    rz_tensor_spec specs[3] = {{.name = "a", .count = 4, .decay = true},
+                               {.name = "b", .offset = 16, .count = 4},
+                               {.name = "c", .offset = 20, .count = 4}};
     float parameters[32] = {1, 1, 1, 1}, grads[32] = {9, 9, 9, 9};
-    grads[16] = 0.5f;
-    const bool frozen[2] = {true, false};
+    grads[16] = 0.3f;
+    grads[20] = 0.4f;
+    const float rates[3] = {0.0f, 1.0f, 10.0f};
     rz_model model = {
-        .tensors = specs, .n_tensors = 2, .n_parameters = 32, .parameters = parameters};
+        .tensors = specs, .n_tensors = 3, .n_parameters = 32, .parameters = parameters};
     rz_optimizer_options options = rz_optimizer_options_defaults();
     rz_optimizer o;
     double norm;
-    check_ok(rz_optimizer_init(&o, &model, frozen, &options, &error));
+    check_ok(rz_optimizer_init(&o, &model, rates, &options, &error));
     check_ok(rz_optimizer_update(&o, &model, grads, 0.1, &norm, &error));
     check_near(norm, 0.5, 1e-12);
-    assert_true(parameters[0] == 1.0f && parameters[16] < 0.0f);
+    assert_true(parameters[0] == 1.0f);
+    /* The first step of Adam is the rate, whatever the gradient. */
+    check_near(parameters[16], -0.1, 1e-6);
+    check_near(parameters[20], -1.0, 1e-5);
     rz_optimizer_done(&o);
 }
 
@@ -152,7 +157,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_agree_with_torch),
         cmocka_unit_test(gradients_that_are_not_finite_change_nothing),
-        cmocka_unit_test(frozen_tensors_stay), cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(tensors_have_their_rates), cmocka_unit_test(threads_do_not_matter),
         cmocka_unit_test(schedule_rises_and_falls)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
