@@ -178,6 +178,7 @@ static rz_status import_files(const rz_options *options, rz_error *error)
     import_options.facility = rz_options_text(options, "facility");
     import_options.shifted_dates = rz_options_switch(options, "shifted-dates");
     import_options.prefix_map = rz_options_text(options, "prefix-map");
+    import_options.read_ahead = true;
     rz_import *import = NULL;
     rz_store *store = NULL;
     outcome_counts counts = {0};

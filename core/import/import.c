@@ -181,6 +181,8 @@ rz_status rz_import_open(const char *format, const char *const *paths, size_t n_
         status = add_paths(import, paths, n_paths, error);
     if (status == RZ_OK)
         status = found->open(import, error);
+    if (status == RZ_OK && options->read_ahead)
+        status = rz_ahead_open(import, &import->ahead, error);
     if (status == RZ_OK)
         *out = import;
     else
@@ -190,11 +192,16 @@ rz_status rz_import_open(const char *format, const char *const *paths, size_t n_
 
 rz_status rz_import_next(rz_import *import, rz_claim *out, bool *more, rz_error *error)
 {
-    return import->format->next(import, out, more, error);
+    return import->ahead != NULL ? rz_ahead_next(import->ahead, out, more, error)
+                                 : import->format->next(import, out, more, error);
 }
 
 void rz_import_refuse(rz_import *import, const rz_claim *claim, const char *reason)
 {
+    if (import->ahead != NULL) {
+        rz_ahead_refuse(import->ahead, claim, reason);
+        return;
+    }
     import->summary.claims--;
     import->summary.events -= claim->n_events;
     for (size_t i = 0; i < claim->n_events; i++) {
@@ -206,13 +213,14 @@ void rz_import_refuse(rz_import *import, const rz_claim *claim, const char *reas
 
 const rz_import_summary *rz_import_summary_of(const rz_import *import)
 {
-    return &import->summary;
+    return import->ahead != NULL ? rz_ahead_summary(import->ahead) : &import->summary;
 }
 
 void rz_import_close(rz_import *import)
 {
     if (import == NULL)
         return;
+    rz_ahead_close(import->ahead);
     if (import->state != NULL)
         import->format->close(import);
     rz_reader_close_file(import);

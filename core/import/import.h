@@ -18,6 +18,7 @@ typedef struct rz_import_options {
                                namespace of the patients: one per data set */
     bool shifted_dates;     /* accept the far future of date-shifted data */
     const char *prefix_map; /* MEDS: path of a prefix table, NULL for the built-in one */
+    bool read_ahead;        /* read on a thread of the import's own, see ahead.h; same results */
 } rz_import_options;
 
 enum { RZ_IMPORT_REASONS_MAX = 32, RZ_IMPORT_EXAMPLES_MAX = 5 };

@@ -56,9 +56,9 @@ rz_status rz_reader_line(rz_import *import, char **line, size_t *n, bool *more, 
     return status;
 }
 
-void rz_reader_refuse(rz_import *import, const char *reason)
+/* The entry of a reason, made when it is new. */
+static rz_import_refusal *refusal_of(rz_import_summary *s, const char *reason)
 {
-    rz_import_summary *s = &import->summary;
     size_t i = 0;
     while (i < s->n_refusals && strcmp(s->refusals[i].reason, reason) != 0)
         i++;
@@ -66,17 +66,42 @@ void rz_reader_refuse(rz_import *import, const char *reason)
         i = RZ_IMPORT_REASONS_MAX - 1; /* more reasons than any format has: the last collects */
     else if (i == s->n_refusals)
         s->refusals[s->n_refusals++] = (rz_import_refusal){.reason = reason};
-    rz_import_refusal *refusal = &s->refusals[i];
-    if (refusal->rows < RZ_IMPORT_EXAMPLES_MAX && import->n_paths > 0) {
-        const char *path = import->paths[import->current];
+    return &s->refusals[i];
+}
+
+void rz_summary_refuse(rz_import_summary *summary, const char *reason, const char *path,
+                       uint64_t line)
+{
+    rz_import_refusal *refusal = refusal_of(summary, reason);
+    if (refusal->rows < RZ_IMPORT_EXAMPLES_MAX && path != NULL) {
         const char *name = strrchr(path, '/');
         (void)snprintf(refusal->examples[refusal->rows].file,
                        sizeof refusal->examples[refusal->rows].file, "%.63s",
                        name != NULL ? name + 1 : path);
-        refusal->examples[refusal->rows].line =
-            import->format->csv ? import->csv.line : import->lines.number;
+        refusal->examples[refusal->rows].line = line;
     }
     refusal->rows++;
+}
+
+void rz_summary_add(rz_import_summary *summary, const rz_import_refusal *more)
+{
+    rz_import_refusal *refusal = refusal_of(summary, more->reason);
+    for (uint64_t k = 0; k < more->rows && k < RZ_IMPORT_EXAMPLES_MAX; k++)
+        if (refusal->rows + k < RZ_IMPORT_EXAMPLES_MAX)
+            refusal->examples[refusal->rows + k] = more->examples[k];
+    refusal->rows += more->rows;
+}
+
+uint64_t rz_reader_place(const rz_import *import)
+{
+    return import->format->csv ? import->csv.line : import->lines.number;
+}
+
+void rz_reader_refuse(rz_import *import, const char *reason)
+{
+    rz_summary_refuse(&import->summary, reason,
+                      import->n_paths > 0 ? import->paths[import->current] : NULL,
+                      rz_reader_place(import));
 }
 
 bool rz_reader_day(rz_import *import, rz_field field, int32_t birth_day, int32_t *out)

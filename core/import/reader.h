@@ -6,6 +6,7 @@
 #ifndef RZ_IMPORT_READER_H
 #define RZ_IMPORT_READER_H
 
+#include "import/ahead.h"
 #include "import/csv.h"
 #include "import/import.h"
 
@@ -45,7 +46,8 @@ struct rz_import {
     rz_reader_text *texts;
     size_t n_events, events_capacity;
 
-    void *state; /* the format's own */
+    void *state;     /* the format's own */
+    rz_ahead *ahead; /* NULL when the caller reads itself; else only the thread uses the above */
 };
 
 /* Reasons of refusal that several formats use. */
@@ -71,6 +73,13 @@ void rz_reader_stem(const char *path, char *out, size_t cap);
 
 /* Counts the current row (or one of its codes) as refused. `reason` is static. */
 void rz_reader_refuse(rz_import *import, const char *reason);
+/* The line that was read last, from 1. */
+uint64_t rz_reader_place(const rz_import *import);
+/* Counts a row at this place as refused; path NULL when there is none. */
+void rz_summary_refuse(rz_import_summary *summary, const char *reason, const char *path,
+                       uint64_t line);
+/* Adds the rows of a refusal that was counted elsewhere. */
+void rz_summary_add(rz_import_summary *summary, const rz_import_refusal *more);
 
 /* A day from a CSV field; refuses and returns false when it is empty, impossible, later than
  * allowed, or before `birth_day`. */

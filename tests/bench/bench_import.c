@@ -99,6 +99,7 @@ static uint64_t read_file(rz_store *store)
 {
     rz_error error = {0};
     rz_import_options options = rz_import_options_defaults();
+    options.read_ahead = true; /* as rezept-train import does */
     rz_import *import = NULL;
     const char *path = file_path;
     bool more = true;

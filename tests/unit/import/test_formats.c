@@ -45,7 +45,7 @@ static void dump_summary(const rz_import_summary *s, rz_buffer *out)
     }
 }
 
-static void run_case(const char *format, const char *name, rz_import_options options)
+static void run_once(const char *format, const char *name, rz_import_options options)
 {
     rz_error error = {0};
     char folder[512], expected_path[600];
@@ -77,6 +77,14 @@ static void run_case(const char *format, const char *name, rz_import_options opt
     assert_string_equal(out.data, expected);
     free(expected);
     rz_buffer_done(&out);
+}
+
+/* A thread that reads ahead changes nothing. */
+static void run_case(const char *format, const char *name, rz_import_options options)
+{
+    run_once(format, name, options);
+    options.read_ahead = true;
+    run_once(format, name, options);
 }
 
 static void native(void **state)

@@ -154,6 +154,68 @@ static void refusals_are_bounded(void **state)
     remove_file(path);
 }
 
+/* Thousands of claims through the thread that reads ahead: in order, with what the caller refuses
+ * at its line, an error where it stands in the file, and an end in the middle. */
+static void reading_ahead(void **state)
+{
+    (void)state;
+    enum { CLAIMS = 3000, BYTES = CLAIMS * 400 };
+    rz_error error = {0};
+    char path[256], *text = malloc(BYTES);
+    size_t n = 0;
+    assert_non_null(text);
+    for (int i = 0; i < CLAIMS; i++)
+        n += (size_t)snprintf(
+            text + n, BYTES - n,
+            "{\"claim_id\":\"c%d\",\"facility\":\"H1\",\"patient\":{\"id\":\"p%d\",\"sex\":\"F\","
+            "\"birth_date\":\"1950-01-02\"},\"setting\":\"outpatient\",\"start\":\"2020-01-01\","
+            "\"end\":\"2020-01-31\",\"diagnoses\":[{\"system\":\"icd10\",\"code\":\"I10\","
+            "\"date\":\"2020-01-01\"}],\"medications\":[],\"procedures\":[],\"labs\":[]}\n",
+            i, i / 10);
+    make_file(path, sizeof path, "x.ndjson", text, n);
+    const char *file = path;
+    rz_import_options options = rz_import_options_defaults();
+    options.read_ahead = true;
+    rz_import *import = NULL;
+    check_ok(rz_import_open("native", &file, 1, &options, &import, &error));
+    rz_claim claim;
+    bool more = true;
+    for (int i = 0; i < CLAIMS; i++) {
+        char id[16];
+        check_ok(rz_import_next(import, &claim, &more, &error));
+        assert_true(more);
+        (void)snprintf(id, sizeof id, "c%d", i);
+        assert_string_equal(claim.claim_id, id);
+        if (i % 1000 == 7)
+            rz_import_refuse(import, &claim, "demographics conflict");
+    }
+    check_ok(rz_import_next(import, &claim, &more, &error));
+    assert_false(more);
+    check_ok(rz_import_next(import, &claim, &more, &error));
+    assert_false(more);
+    const rz_import_summary *s = rz_import_summary_of(import);
+    assert_int_equal(s->claims, CLAIMS - 3);
+    assert_int_equal(s->events_by_kind[RZ_KIND_DIAGNOSIS], CLAIMS - 3);
+    assert_int_equal(s->rows_read, CLAIMS);
+    assert_int_equal(s->n_refusals, 1);
+    assert_int_equal(s->refusals[0].rows, 3);
+    assert_int_equal(s->refusals[0].examples[2].line, 2008);
+    assert_int_equal(s->bytes_read, s->bytes_total);
+    rz_import_close(import);
+    check_ok(rz_import_open("native", &file, 1, &options, &import, &error));
+    check_ok(rz_import_next(import, &claim, &more, &error));
+    rz_import_close(import); /* the thread is somewhere in the file, or waits for room */
+    text[n - 2] = '!';
+    rewrite_file(path, text, n);
+    check_ok(rz_import_open("native", &file, 1, &options, &import, &error));
+    for (int i = 0; i < CLAIMS - 1; i++)
+        check_ok(rz_import_next(import, &claim, &more, &error));
+    check_fails(rz_import_next(import, &claim, &more, &error), RZ_E_FORMAT, "line 3000");
+    rz_import_close(import);
+    remove_file(path);
+    free(text);
+}
+
 static void numbers(void **state)
 {
     (void)state;
@@ -191,9 +253,12 @@ static int set_up(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mistakes_at_the_door),    cmocka_unit_test(damaged_claims_end_the_import),
-        cmocka_unit_test(wrong_columns_and_order), cmocka_unit_test(prefixes_from_a_file),
-        cmocka_unit_test(refusals_are_bounded),    cmocka_unit_test(numbers)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(mistakes_at_the_door),
+                                       cmocka_unit_test(damaged_claims_end_the_import),
+                                       cmocka_unit_test(wrong_columns_and_order),
+                                       cmocka_unit_test(prefixes_from_a_file),
+                                       cmocka_unit_test(refusals_are_bounded),
+                                       cmocka_unit_test(reading_ahead),
+                                       cmocka_unit_test(numbers)};
     return cmocka_run_group_tests(tests, set_up, NULL);
 }
