@@ -246,7 +246,7 @@ static rz_status plan(trainer *t, rz_error *error)
 {
     const rz_train_options *o = t->options;
     if (o->minutes <= 0.0 || t->state.steps_planned > 0 || t->steps_timed < 2 + PLAN_STEPS ||
-        t->steps_s < fmin(3.0, 1.2 * o->minutes))
+        t->steps_s < fmin(10.0, 6.0 * o->minutes))
         return RZ_OK;
     double step_s = t->steps_s / (double)(t->steps_timed - 2);
     double left = 60.0 * o->minutes - (now_s() - t->started);
