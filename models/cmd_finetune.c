@@ -26,7 +26,7 @@ static const rz_option table[] = {
     {"negatives", RZ_OPTION_REAL, "0", 0, 1e6, .value = "X",
      .help = "training rows without an outcome for each with one, weighted to stand for all; 0 = "
              "all"},
-    {"head-rate", RZ_OPTION_REAL, "10", 0, 1e6, .value = "X",
+    {"head-rate", RZ_OPTION_REAL, "10", 1e-3, 1e6, .value = "X",
      .help = "learning rate of the fresh heads, as a multiple of --lr"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},

@@ -92,6 +92,10 @@ static const rz_option table[] = {
      .help = "re-score changed patients in the background, and all of them nightly"},
     {"rescore-pause-ms", RZ_OPTION_INT, "1000", .min = 1, .max = 3600000, .group = "Prediction",
      .value = "MS", .help = "milliseconds between two looks for changed patients"},
+    {"rescore-batch-ms", RZ_OPTION_INT, "25", .min = 1, .max = 60000, .group = "Prediction",
+     .value = "MS",
+     .help = "milliseconds that a background batch lasts, about; a request may have to wait for"
+             " one"},
     {"rescore-hour-utc", RZ_OPTION_INT, "18", .min = 0, .max = 23, .group = "Prediction",
      .value = "HOUR", .help = "hour (UTC) of the nightly scoring; 18 is 03:00 in Japan"},
 
@@ -193,6 +197,7 @@ static void set_numbers(config *c)
     c->batch_wait_ms = int_of(c, "batch-wait-ms");
     c->queue_patients_max = size_of(c, "queue-patients-max");
     c->rescore_pause_ms = int_of(c, "rescore-pause-ms");
+    c->rescore_batch_ms = int_of(c, "rescore-batch-ms");
     c->rescore_hour_utc = int_of(c, "rescore-hour-utc");
     c->readers_max = size_of(c, "readers-max");
     c->store_busy_ms = int_of(c, "store-busy-ms");

@@ -1,6 +1,8 @@
 /* What /metrics says of the models. Apart from registry.c because it is text, not behaviour. */
 #include "registry.h"
 
+#include "base/size.h"
+
 #include <inttypes.h>
 
 #define ADD(...)                                                                                   \
@@ -24,19 +26,31 @@ static void histogram(rz_buffer *out, rz_status *status, const char *name, const
         name, model, below, name, model, sum, name, model, below);
 }
 
-static void batch_histogram(rz_buffer *out, rz_status *status, const char *model,
-                            const replica_figures *f)
+/* Buckets that double from `first` on; the last one has no bound. */
+static void size_histogram(rz_buffer *out, rz_status *status, const char *name, const char *model,
+                           const uint64_t *buckets, int first, uint64_t sum)
 {
     uint64_t below = 0;
     for (int b = 0; b + 1 < REPLICA_BUCKETS; b++) {
-        below += f->batch_patients[b];
-        ADD("rezeptd_batch_patients_bucket{model=\"%s\",le=\"%d\"} %" PRIu64 "\n", model, 1 << b,
-            below);
+        below += buckets[b];
+        ADD("%s_bucket{model=\"%s\",le=\"%d\"} %" PRIu64 "\n", name, model, first << b, below);
     }
-    ADD("rezeptd_batch_patients_bucket{model=\"%s\",le=\"+Inf\"} %" PRIu64
-        "\nrezeptd_batch_patients_sum{model=\"%s\"} %" PRIu64
-        "\nrezeptd_batch_patients_count{model=\"%s\"} %" PRIu64 "\n",
-        model, f->batches, model, f->patients, model, f->batches);
+    below += buckets[REPLICA_BUCKETS - 1];
+    ADD("%s_bucket{model=\"%s\",le=\"+Inf\"} %" PRIu64 "\n%s_sum{model=\"%s\"} %" PRIu64
+        "\n%s_count{model=\"%s\"} %" PRIu64 "\n",
+        name, model, below, name, model, sum, name, model, below);
+}
+
+static void score_deciles(rz_buffer *out, rz_status *status, const replica *r,
+                          const replica_figures *f)
+{
+    const rz_head *heads;
+    size_t n = rz_predictor_heads(replica_predictor(r), &heads);
+    for (size_t h = 0; h < n; h++)
+        for (int d = 0; d < DECILES; d++)
+            ADD("rezeptd_score_bucket_total{model=\"%s\",target=\"%s\",decile=\"%d\"} %" PRIu64
+                "\n",
+                replica_id(r), heads[h].task.name, d + 1, f->scores[h][d]);
 }
 
 /* One block a metric, as the format wants it: `which` chooses it. */
@@ -59,15 +73,28 @@ static void add_metric(int which, replica *r, rz_buffer *out, rz_status *status)
             id, f.patients, id, f.parts_failed);
         break;
     case 3:
-        batch_histogram(out, status, id, &f);
+        size_histogram(out, status, "rezeptd_batch_patients", id, f.batch_patients, 1, f.patients);
         break;
     case 4:
         histogram(out, status, "rezeptd_predict_queue_duration_seconds", id, f.queue_buckets,
                   f.queue_s);
         break;
-    default:
+    case 5:
         histogram(out, status, "rezeptd_predict_infer_duration_seconds", id, f.infer_buckets,
                   f.infer_s);
+        break;
+    case 6:
+        size_histogram(out, status, "rezeptd_batch_tokens", id, f.batch_tokens,
+                       REPLICA_TOKENS_FIRST, f.tokens);
+        break;
+    case 7:
+        ADD("rezeptd_model_loaded_timestamp_seconds{model=\"%s\"} %.3f\n", id, f.loaded_at);
+        break;
+    case 8:
+        ADD("rezeptd_events_unmapped_total{model=\"%s\"} %" PRIu64 "\n", id, f.unmapped);
+        break;
+    default:
+        score_deciles(out, status, r, &f);
         break;
     }
 }
@@ -83,10 +110,18 @@ void registry_metrics(registry *g, rz_buffer *out, rz_status *status)
         "# HELP rezeptd_predict_queue_duration_seconds Time before the model.\n"
         "# TYPE rezeptd_predict_queue_duration_seconds histogram\n",
         "# HELP rezeptd_predict_infer_duration_seconds Time of a packed batch.\n"
-        "# TYPE rezeptd_predict_infer_duration_seconds histogram\n"};
+        "# TYPE rezeptd_predict_infer_duration_seconds histogram\n",
+        "# HELP rezeptd_batch_tokens Tokens of a packed batch at most.\n"
+        "# TYPE rezeptd_batch_tokens histogram\n",
+        "# HELP rezeptd_model_loaded_timestamp_seconds When the model was loaded, since 1970.\n"
+        "# TYPE rezeptd_model_loaded_timestamp_seconds gauge\n",
+        "# HELP rezeptd_events_unmapped_total Codes of answered histories that the vocabulary "
+        "lacks.\n# TYPE rezeptd_events_unmapped_total counter\n",
+        "# HELP rezeptd_score_bucket_total Risks given, by decile of the tuning split.\n"
+        "# TYPE rezeptd_score_bucket_total counter\n"};
     replica *ready[MODELS_MAX];
     size_t n = registry_replicas(g, ready, MODELS_MAX);
-    for (int which = 0; which < 6; which++) {
+    for (int which = 0; which < (int)RZ_COUNT(heads); which++) {
         ADD("%s", heads[which]);
         for (size_t i = 0; i < n; i++)
             add_metric(which, ready[i], out, status);

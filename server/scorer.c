@@ -22,7 +22,7 @@ struct scorer {
     pthread_cond_t wake;
     bool stop; /* under lock */
     atomic_ullong scored;
-    size_t window;
+    size_t window; /* patients of a batch at most */
     rz_patient_key *keys;
     uint64_t seen_changes, seen_loads;
     int32_t seen_day;
@@ -188,22 +188,33 @@ static rz_status load(scorer *sc, rz_store *store, size_t n, int32_t day, predic
     return RZ_OK;
 }
 
-/* Scores up to a window of patients after *after that lack a fresh score; false on a failure. */
+/* Patients that the model answers in rescore-batch-ms, by its own figures: a batch is not broken off,
+ * so a request that comes in between waits for its end. */
+static size_t window_of(const scorer *sc, const replica_figures *f)
+{
+    enum { UNKNOWN = 4 };
+    double wanted = UNKNOWN;
+    if (f->patients > 0 && f->infer_s > 0.0)
+        wanted = 1e-3 * sc->server->config.rescore_batch_ms * (double)f->patients / f->infer_s;
+    return wanted < 1.0 ? 1 : wanted < (double)sc->window ? (size_t)wanted : sc->window;
+}
+
+/* Scores up to `window` patients after *after that lack a fresh score; false on a failure. */
 static bool score_window(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day,
-                         rz_patient_key *after, size_t *found)
+                         size_t window, rz_patient_key *after, size_t *found)
 {
     rz_store *store = NULL;
     rz_error error = {0};
     predict_job *j = NULL;
     const rz_head *table;
-    int64_t *versions = calloc(sc->window, sizeof *versions);
+    int64_t *versions = calloc(window, sizeof *versions);
     rz_score_context context = context_of(rep, driver);
     (void)rz_predictor_heads(replica_predictor(rep), &table);
     rz_status status =
         versions == NULL ? RZ_E_NO_MEMORY : readers_take(sc->server->readers, &store, &error);
     if (status == RZ_OK)
         status = rz_store_scores_missing(store, table[driver].task.name, day, &context, *after,
-                                         sc->keys, sc->window, found, &error);
+                                         sc->keys, window, found, &error);
     if (status == RZ_OK && *found > 0) {
         *after = sc->keys[*found - 1];
         status = predict_job_new(NULL, *found, 1,
@@ -244,7 +255,8 @@ static bool score_model(scorer *sc, replica *rep, uint64_t heads, size_t driver,
             continue;
         }
         found = 0;
-        if (!score_window(sc, rep, heads, driver, day, &after, &found) || pause_ms(sc, 0))
+        if (!score_window(sc, rep, heads, driver, day, window_of(sc, &f), &after, &found) ||
+            pause_ms(sc, 0))
             return false;
     }
     return true;

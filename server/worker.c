@@ -5,6 +5,7 @@
 
 #include "base/size.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,8 @@ struct replica {
     predict_part *first, *last;
     size_t waiting; /* patients */
     bool retired;
-    replica_figures figures; /* under lock */
+    replica_figures figures;                 /* under lock */
+    double edges[RZ_HEADS_MAX][DECILES - 1]; /* between the deciles of scores, rising */
     /* Of the thread: one packed call. */
     const rz_timeline **timelines;
     int32_t *as_of;
@@ -99,17 +101,16 @@ static size_t tokens_of(const replica *r, const predict_part *part)
 }
 
 /* Takes parts that fit into one batch: plain ones together, one that wants explanations alone. */
-static predict_part *take(replica *r, size_t *patients)
+static predict_part *take(replica *r, size_t *patients, size_t *tokens)
 {
     predict_part *batch = NULL, **end = &batch;
-    size_t tokens = 0;
-    *patients = 0;
+    *patients = *tokens = 0;
     while (r->first != NULL) {
         predict_part *part = r->first;
         size_t more = tokens_of(r, part);
         if (batch != NULL && (part->options.explain > 0 || batch->options.explain > 0 ||
                               *patients + part->job->n > r->config->batch_patients_max ||
-                              tokens + more > r->config->batch_tokens_max))
+                              *tokens + more > r->config->batch_tokens_max))
             break;
         r->first = part->next;
         if (r->first == NULL)
@@ -119,7 +120,7 @@ static predict_part *take(replica *r, size_t *patients)
         end = &part->next;
         r->waiting -= part->job->n;
         *patients += part->job->n;
-        tokens += more;
+        *tokens += more;
     }
     return batch;
 }
@@ -169,7 +170,7 @@ static void give(predict_part *part, const rz_risk *rows, uint64_t asked)
 }
 
 /* Answers all parts of a batch with one packed call. */
-static rz_status answer(replica *r, predict_part *batch, rz_error *error)
+static rz_status answer(replica *r, predict_part *batch, size_t *n_rows, rz_error *error)
 {
     size_t patients = 0;
     uint64_t heads = 0;
@@ -202,6 +203,7 @@ static rz_status answer(replica *r, predict_part *batch, rz_error *error)
         give(p, row, heads);
         row += p->job->n * count_bits(heads);
     }
+    *n_rows = status == RZ_OK ? rows : 0;
     return status;
 }
 
@@ -215,15 +217,39 @@ static size_t bucket_of(double seconds)
     return b;
 }
 
-static void count(replica *r, const predict_part *batch, size_t patients, double began,
-                  rz_status status)
+/* What the answers say of the patients, for drift: where risks lie among those of the tuning split,
+ * and codes that the model does not know. Rows stand patient by patient. */
+static void count_answers(replica *r, size_t patients, size_t rows)
+{
+    size_t per_patient = patients > 0 ? rows / patients : 0;
+    for (size_t i = 0; i < rows; i++) {
+        const rz_risk *risk = &r->risks[i];
+        if (i % per_patient == 0)
+            r->figures.unmapped += risk->unmapped;
+        if (isnan(risk->probability))
+            continue;
+        const double *edges = r->edges[risk->head];
+        size_t decile = 0;
+        while (decile + 1 < DECILES && risk->probability > edges[decile])
+            decile++;
+        r->figures.scores[risk->head][decile]++;
+    }
+}
+
+static void count(replica *r, const predict_part *batch, size_t patients, size_t tokens,
+                  size_t rows, double began, rz_status status)
 {
     double ended = now_s();
-    size_t bucket = 0;
+    size_t bucket = 0, size = 0;
     while (bucket + 1 < REPLICA_BUCKETS && patients > (size_t)1 << bucket)
         bucket++;
+    while (size + 1 < REPLICA_BUCKETS && tokens > (size_t)REPLICA_TOKENS_FIRST << size)
+        size++;
     (void)pthread_mutex_lock(&r->lock);
     r->figures.batches++;
+    r->figures.tokens += tokens;
+    r->figures.batch_tokens[size]++;
+    count_answers(r, patients, rows);
     r->figures.patients += patients;
     r->figures.batch_patients[bucket]++;
     r->figures.infer_s += ended - began;
@@ -237,7 +263,8 @@ static void count(replica *r, const predict_part *batch, size_t patients, double
 }
 
 /* Ends parts that nobody waits for; returns what is left. */
-static predict_part *drop_abandoned(predict_part *batch, size_t *patients)
+static predict_part *drop_abandoned(const replica *r, predict_part *batch, size_t *patients,
+                                    size_t *tokens)
 {
     predict_part *kept = NULL, **end = &kept;
     while (batch != NULL) {
@@ -249,6 +276,7 @@ static predict_part *drop_abandoned(predict_part *batch, size_t *patients)
             end = &p->next;
         } else {
             *patients -= p->job->n;
+            *tokens -= tokens_of(r, p);
             p->status = RZ_E_CANCELED;
             part_done(p);
         }
@@ -256,15 +284,16 @@ static predict_part *drop_abandoned(predict_part *batch, size_t *patients)
     return kept;
 }
 
-static void run_batch(replica *r, predict_part *batch, size_t patients)
+static void run_batch(replica *r, predict_part *batch, size_t patients, size_t tokens)
 {
     rz_error error = {0};
     double began = now_s();
-    batch = drop_abandoned(batch, &patients);
+    size_t rows = 0;
+    batch = drop_abandoned(r, batch, &patients, &tokens);
     if (batch == NULL)
         return;
-    rz_status status = answer(r, batch, &error);
-    count(r, batch, patients, began, status);
+    rz_status status = answer(r, batch, &rows, &error);
+    count(r, batch, patients, tokens, rows, began, status);
     if (status != RZ_OK)
         log_event("error", "predict_failed", "{s:s, s:s, s:s}", "model", r->id, "status",
                   rz_status_name(status), "detail", error.text);
@@ -297,10 +326,10 @@ static void *replica_main(void *argument)
                    pthread_cond_timedwait(&r->wake, &r->lock, &until) == 0)
                 continue;
         }
-        size_t patients;
-        predict_part *batch = take(r, &patients);
+        size_t patients, tokens;
+        predict_part *batch = take(r, &patients, &tokens);
         (void)pthread_mutex_unlock(&r->lock);
-        run_batch(r, batch, patients);
+        run_batch(r, batch, patients, tokens);
         (void)pthread_mutex_lock(&r->lock);
     }
     (void)pthread_mutex_unlock(&r->lock);
@@ -338,6 +367,20 @@ static rz_status warm(replica *r, rz_error *error)
     return status;
 }
 
+/* The deciles of each head's scores; a model without them counts all in the first. */
+static void read_edges(replica *r)
+{
+    const rz_head *heads;
+    size_t n = rz_predictor_heads(r->predictor, &heads);
+    for (size_t h = 0; h < n; h++) {
+        const json_t *deciles = json_object_get(heads[h].reference, "score_deciles");
+        for (size_t k = 0; k + 1 < DECILES; k++)
+            r->edges[h][k] = json_is_number(json_array_get(deciles, k + 1))
+                                 ? json_number_value(json_array_get(deciles, k + 1))
+                                 : 1.0;
+    }
+}
+
 static void destroy(replica *r)
 {
     rz_predictor_close(r->predictor);
@@ -367,6 +410,10 @@ rz_status replica_new(const config *c, const char *id, const char *folder, repli
     if (status == RZ_OK)
         status = warm(r, error);
     if (status == RZ_OK) {
+        struct timespec now;
+        (void)clock_gettime(CLOCK_REALTIME, &now);
+        r->figures.loaded_at = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+        read_edges(r);
         r->context = (size_t)rz_predictor_model(r->predictor)->config.context;
         if (pthread_create(&r->thread, NULL, replica_main, r) != 0)
             status = rz_fail(error, RZ_E_BUSY, "the thread of model %s could not be started", id);

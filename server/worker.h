@@ -61,7 +61,7 @@ RZ_MUST_CHECK rz_status replica_add(replica *r, predict_part *part, rz_error *er
 const char *replica_id(const replica *r);
 const rz_predictor *replica_predictor(const replica *r); /* for its descriptions only */
 
-enum { REPLICA_BUCKETS = 9, REPLICA_TIME_BUCKETS = 10 };
+enum { REPLICA_BUCKETS = 9, REPLICA_TIME_BUCKETS = 10, REPLICA_TOKENS_FIRST = 64, DECILES = 10 };
 extern const double replica_bounds_s[REPLICA_TIME_BUCKETS];
 
 typedef struct replica_figures {
@@ -69,7 +69,12 @@ typedef struct replica_figures {
     uint64_t batch_patients[REPLICA_BUCKETS]; /* <= 1, 2, 4, … 128, more */
     uint64_t infer_buckets[REPLICA_TIME_BUCKETS + 1], queue_buckets[REPLICA_TIME_BUCKETS + 1];
     double infer_s, queue_s;
-    size_t queue_depth; /* patients */
+    size_t queue_depth;                     /* patients */
+    uint64_t tokens;                        /* at most, as --batch-tokens-max counts them */
+    uint64_t batch_tokens[REPLICA_BUCKETS]; /* <= 64, 128, … 8192, more */
+    uint64_t unmapped; /* codes of answered histories that the vocabulary lacks */
+    double loaded_at;  /* seconds since 1970 */
+    uint64_t scores[RZ_HEADS_MAX][DECILES]; /* risks, by the deciles of the tuning split */
 } replica_figures;
 void replica_figures_of(replica *r, replica_figures *out);
 

@@ -94,7 +94,7 @@ static double measure(rz_pool *pool, measurement *m)
         rz_pool_run(pool, ROWS / RZ_GEMM_ROWS, measure_block, m);
         double rate = flop / (seconds_now() - before);
         best = rate > best ? rate : best;
-    } while (seconds_now() - start < 0.05);
+    } while (seconds_now() - start < 0.3);
     return best * 1e-9;
 }
 

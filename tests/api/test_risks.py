@@ -143,6 +143,36 @@ class Risks(Case):
             alone = self.daemon.post("/v1/predict", bodies[n - 1]).json
             self.assertEqual(rows[n - 1]["risks"], alone["risks"])
 
+    def test_metrics_tell_of_scores_and_unknown_codes(self):
+        def figures():
+            text = self.daemon.get("/metrics").body.decode()
+            found = re.findall(r"^(rezeptd_\w+)(?:{(.*)})? (\S+)$", text, re.MULTILINE)
+            return {(name, labels): float(value) for name, labels, value in found}
+
+        def total(now, name, word=""):
+            return sum(v for (n, labels), v in now.items() if n == name and word in labels)
+
+        before = figures()
+        one = history(7)
+        one[0]["diagnoses"].append({"system": "icd10", "code": "Q91.3",
+                                    "date": one[0]["diagnoses"][0]["date"]})
+        got = self.daemon.post("/v1/predict", {"claims": one, "as_of": "2020-06-01"}).json
+        risks = [r for r in got["risks"] if r["probability"] is not None]
+        self.assertGreater(len(risks), 0)
+        after = figures()
+
+        def grown(name, word=""):
+            return total(after, name, word) - total(before, name, word)
+
+        self.assertEqual(grown("rezeptd_score_bucket_total"), len(risks))
+        for risk in risks:
+            self.assertEqual(grown("rezeptd_score_bucket_total", f'target="{risk["task"]}"'), 1)
+        self.assertEqual(grown("rezeptd_events_unmapped_total"), 1)
+        self.assertGreater(grown("rezeptd_batch_tokens_sum"), len(one))
+        self.assertEqual(grown("rezeptd_batch_tokens_count"), grown("rezeptd_batch_patients_count"))
+        loaded = total(after, "rezeptd_model_loaded_timestamp_seconds")
+        self.assertLess(abs(loaded - time.time()), 3600)
+
     def test_cache_follows_the_history(self):
         path = "/v1/patients/p3/risks?as_of=2021-01-01"
         first = self.daemon.get(path).body
@@ -254,6 +284,29 @@ class Exchange(unittest.TestCase):
         self.assertEqual(d.get("/readyz").status, 503)
         self.assertEqual(d.post("/v1/models/risks:load").json["state"], "ready")
         self.assertEqual(d.get("/readyz").status, 200)
+
+    def background_batch(self, ms):
+        """Patients of a background batch, on average, after 300 new patients were scored."""
+        with open(f"{fixture()}/claims.ndjson", encoding="utf-8") as file:
+            claims = [c for c in map(json.loads, file) if int(c["patient"]["id"][1:]) <= 300]
+        d = self.start("--rescore-batch-ms", str(ms), "--rescore-pause-ms", "20",
+                       "--batch-patients-max", "64", "--db", f"{self.folder}/{ms}.db")
+        d.push(claims)
+        end = time.time() + 60
+        while time.time() < end:
+            got = d.get("/v1/risks?task=ckd&limit=1").json
+            if got["scored"] + got["left_out"] >= 300 and got["stale"] == 0:
+                break
+            time.sleep(0.1)
+        self.assertGreaterEqual(got["scored"] + got["left_out"], 300)
+        text = d.get("/metrics").body.decode()
+        figure = lambda end: float(re.search(f"batch_patients_{end}{{.*}} (\\S+)", text)[1])
+        self.assertEqual(d.stop(), 0)
+        self.d = None
+        return figure("sum") / figure("count")
+
+    def test_background_batches_leave_room_for_requests(self):
+        self.assertLess(2 * self.background_batch(1), self.background_batch(60000))
 
     def test_full_queue(self):
         self.start("--queue-patients-max", "1", "--batch-patients-max", "1", "--no-rescore",

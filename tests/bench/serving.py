@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Risk requests through HTTP: requests/s, p50 and p99 at 1 and 32 clients, for each model.
 
-  tests/bench/http.py --build BUILD --db DB --models DIR [--model ID …] [--seconds S]
+  tests/bench/serving.py --build BUILD --db DB --models DIR [--model ID …] [--seconds S]
 
 Starts a rezeptd of BUILD on a free loopback port, asks for the risks of every patient on changing
 days (so that no answer comes from the score cache), then asks the same paths again (cached), and
@@ -62,7 +62,7 @@ def measure(url, paths, clients, seconds):
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(paths))
         file.flush()
-        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "http.lua")
+        script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "serving.lua")
         out = subprocess.run(
             ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url,
              "--", file.name], check=True, capture_output=True, text=True).stdout
