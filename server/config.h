@@ -21,8 +21,8 @@ typedef struct config {
         bodies_bytes_max, history_bytes_max, cache_bytes_max;
     size_t claims_lines_max, page_patients_max;
     size_t batch_tokens_max, batch_patients_max, queue_patients_max, writes_queued_max;
-    int batch_wait_ms, store_busy_ms, rescore_pause_ms, rescore_batch_ms, rescore_hour_utc, drain_seconds,
-        load_timeout_s;
+    int batch_wait_ms, store_busy_ms, rescore_pause_ms, rescore_batch_ms, rescore_hour_utc,
+        drain_seconds, load_timeout_s;
     size_t readers_max;
 } config;
 

@@ -188,8 +188,8 @@ static rz_status load(scorer *sc, rz_store *store, size_t n, int32_t day, predic
     return RZ_OK;
 }
 
-/* Patients that the model answers in rescore-batch-ms, by its own figures: a batch is not broken off,
- * so a request that comes in between waits for its end. */
+/* Patients that the model answers in rescore-batch-ms, by its own figures: a batch is not broken
+ * off, so a request that comes in between waits for its end. */
 static size_t window_of(const scorer *sc, const replica_figures *f)
 {
     enum { UNKNOWN = 4 };

@@ -10,8 +10,8 @@ static int32_t sex_token(rz_sex sex)
                                 : RZ_TOKEN_SEX_UNKNOWN;
 }
 
-/* Without a birth day ages are hidden; until the timeline is done, age_days then tells only how days
- * lie to each other. */
+/* Without a birth day ages are hidden; until the timeline is done, age_days then tells only how
+ * days lie to each other. */
 static void put(rz_batch *b, size_t place, int32_t token, int32_t day, int32_t birth_day)
 {
     bool known = birth_day != RZ_DAY_NONE;

@@ -72,12 +72,13 @@ static void learn(rz_dataset *dataset, rz_norm norm, uint64_t steps)
     char path[96];
     rz_run run;
     rz_train_result result;
-    rz_pretrain_options o = {.config = example_config(), .train = rz_train_options_defaults()};
-    o.config.hidden = 64;
-    o.config.layers = 4;
+    rz_pretrain_options o = {
+        .config = example_config(), .tuning_tokens = 3000, .train = rz_train_options_defaults()};
+    o.config.hidden = 32;
+    o.config.layers = 2;
     o.config.heads = 4;
-    o.config.feed_forward = 128;
-    o.config.age_hidden = 256;
+    o.config.feed_forward = 64;
+    o.config.age_hidden = 64;
     o.config.norm = norm;
     o.train.seed = 3;
     o.train.steps = steps;
