@@ -66,7 +66,8 @@ static rz_status check_content(rz_run *run, bool resume, bool force, rz_error *e
     bool begun = state || exists(run->resume, "part-1.json");
     if (done && resume && !force) {
         run->finished = true;
-        return RZ_OK;
+        /* Killed between DONE and this, a run leaves its state behind. */
+        return remove_folder(run->resume, error);
     }
     if (done && !force)
         return rz_fail(error, RZ_E_CONFLICT,

@@ -153,6 +153,22 @@ static void killed_at_any_moment(void **state)
     check_same();
 }
 
+/* Killed when the model was finished and its state not yet removed. */
+static void killed_at_the_very_end(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    stopper never = {0};
+    char path[128];
+    remove_broken();
+    check_ok(train(broken, false, &never, STEPS, &error));
+    (void)snprintf(path, sizeof path, "%s/resume", broken);
+    check_ok(rz_folder_make(path, &error));
+    (void)snprintf(path, sizeof path, "%s/resume/state.json", broken);
+    check_ok(rz_file_write(path, "{}", 2, &error));
+    check_same();
+}
+
 /* The disk fills up while a state is being saved: a clear error, and the state before it counts. */
 static void disk_full_while_saving(void **state)
 {
@@ -216,9 +232,11 @@ static void damaged_state_is_named(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(asked_to_stop), cmocka_unit_test(killed_at_any_moment),
-        cmocka_unit_test(disk_full_while_saving), cmocka_unit_test(what_does_not_fit_is_refused),
-        cmocka_unit_test(damaged_state_is_named)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(asked_to_stop),
+                                       cmocka_unit_test(killed_at_any_moment),
+                                       cmocka_unit_test(killed_at_the_very_end),
+                                       cmocka_unit_test(disk_full_while_saving),
+                                       cmocka_unit_test(what_does_not_fit_is_refused),
+                                       cmocka_unit_test(damaged_state_is_named)};
     return cmocka_run_group_tests(tests, make_folder, close_dataset);
 }
