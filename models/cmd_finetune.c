@@ -21,6 +21,9 @@ static const rz_option table[] = {
     {"labels", RZ_OPTION_INT, "0", .max = 1e9, .value = "N",
      .help = "know so many labels of each task and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
+    {"cross-fit", RZ_OPTION_SWITCH, "false",
+     .help = "small records: learn from all labels, stop and calibrate on scores out of fold "
+             "instead of on a tuning part (--labels does so anyway)"},
     {"draws", RZ_OPTION_INT, "6", 1, 100, .value = "N",
      .help = "index days of a training patient (tuning and held-out patients have one)"},
     {"negatives", RZ_OPTION_REAL, "0", 0, 1e6, .value = "X",
@@ -44,10 +47,10 @@ static const char usage[] =
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
 static const char *const listed[] = {
-    "labels",       "balanced",       "draws",   "negatives", "head-rate",    "prevalence",
-    "method",       "freeze-encoder", "scratch", "steps",     "epochs",       "minutes",
-    "lr",           "warmup",         "clip",    "dropout",   "weight-decay", "patience",
-    "batch-tokens", "seed",           "fold"};
+    "labels",     "balanced",     "cross-fit",      "draws",   "negatives", "head-rate",
+    "prevalence", "method",       "freeze-encoder", "scratch", "steps",     "epochs",
+    "minutes",    "lr",           "warmup",         "clip",    "dropout",   "weight-decay",
+    "patience",   "batch-tokens", "seed",           "fold"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
@@ -198,6 +201,7 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     j.o.train = train_options_read(options, &j.progress);
     j.o.labels = (size_t)rz_options_int(options, "labels");
     j.o.balanced = rz_options_switch(options, "balanced");
+    j.o.crossfit = rz_options_switch(options, "cross-fit");
     j.o.draws = (unsigned)rz_options_int(options, "draws");
     j.o.negatives = rz_options_real(options, "negatives");
     j.o.head_rate = rz_options_real(options, "head-rate");

@@ -252,13 +252,14 @@ static rz_status digest(finetune_course *c, rz_error *error)
     for (size_t t = 0; t < c->labels->n_tasks; t++)
         (void)json_array_append_new(list, rz_task_to_json(&c->tasks[t]));
     return rz_settings_digest(
-        json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:f, s:b, s:b}",
-                  "course", "finetune", "model", model->family->config_write(&config), "train",
-                  rz_train_options_json(&o->train), "tasks", list, "parent", c->base->sha256,
-                  "fold", (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
-                  (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced",
-                  o->balanced, "draws", (int)o->draws, "negatives", o->negatives, "head_rate",
-                  o->head_rate, "freeze", o->freeze, "scratch", o->scratch),
+        json_pack(
+            "{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:f, s:b, s:b, s:b}",
+            "course", "finetune", "model", model->family->config_write(&config), "train",
+            rz_train_options_json(&o->train), "tasks", list, "parent", c->base->sha256, "fold",
+            (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
+            (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced", o->balanced,
+            "draws", (int)o->draws, "negatives", o->negatives, "head_rate", o->head_rate, "freeze",
+            o->freeze, "scratch", o->scratch, "crossfit", o->crossfit),
         c->config_sha256, error);
 }
 
@@ -434,17 +435,20 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
     rz_heads_options fit = {.method = o->method,
                             .part_tokens = o->train.part_tokens,
                             .seed = o->train.seed,
+                            .sampled = o->labels > 0,
                             .progress = o->train.progress};
     memcpy(fit.prevalence, o->prevalence, sizeof fit.prevalence);
     rz_split_rule_text(o->split, split);
     rz_status status = o->scratch ? RZ_OK : check_split(base, split, error);
     if (status == RZ_OK)
-        status = rz_labels_build(dataset, tasks, n_tasks, o->split, o->labels > 0 ? 1 : o->draws,
-                                 labels, error);
+        status = rz_labels_build(dataset, tasks, n_tasks, o->split,
+                                 o->labels > 0 || o->crossfit ? 1 : o->draws, labels, error);
     if (status != RZ_OK)
         return status;
     if (o->labels > 0)
         status = rz_labels_draw(labels, tasks, o->labels, o->balanced, o->train.seed, error);
+    else if (o->crossfit)
+        rz_labels_crossfit(labels);
     if (status == RZ_OK)
         status = rz_heads_check(labels, tasks, o->method, true, error);
     if (status == RZ_OK)

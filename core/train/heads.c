@@ -93,7 +93,7 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
     json_t *json = json_pack(
         "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "split",
         o->out_of_fold != NULL ? "train, out of fold" : "tuning", "sample",
-        o->out_of_fold != NULL ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
+        o->sampled ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
         (json_int_t)m.positives, "auroc", interval(&m.auroc), "average_precision",
         interval(&m.average_precision), "brier", interval(&m.brier), "ece", interval(&m.ece),
         "observed_to_expected", interval(&m.observed_to_expected), "age_sex", "auroc",

@@ -12,6 +12,7 @@ typedef struct rz_heads_options {
     rz_calibration_method method;
     const float *out_of_fold; /* [n_rows, n_tasks] logits to calibrate drawn labels on, whose
                                  prevalence is taken as known; NULL with all labels */
+    bool sampled;             /* those labels are a draw; else all that there are */
     size_t part_tokens;       /* of one packed batch */
     uint64_t seed;
     double prevalence[RZ_TASKS_MAX];     /* where risks are used; NaN = counted in the record */

@@ -205,6 +205,21 @@ rz_status rz_labels_draw(rz_labels *l, const rz_task *tasks, size_t n, bool bala
     return status;
 }
 
+void rz_labels_crossfit(rz_labels *l)
+{
+    l->drawn = true;
+    for (size_t t = 0; t < l->n_tasks; t++) {
+        size_t counts[2][RZ_CROSSFIT_PARTS] = {{0}};
+        for (size_t r = 0; r < l->n_rows; r++) {
+            size_t at = r * l->n_tasks + t;
+            if (l->part[at] == RZ_PART_NONE || isnan(l->label[at]))
+                continue;
+            l->part[at] = RZ_SPLIT_TRAIN;
+            deal(l, r, counts[l->label[at] > 0.5f]);
+        }
+    }
+}
+
 rz_label_counts rz_labels_count(const rz_labels *l, size_t task, rz_split part)
 {
     rz_label_counts counts = {0};

@@ -24,7 +24,7 @@ typedef struct rz_label_row {
 
 typedef struct rz_labels {
     size_t n_tasks, n_rows, capacity;
-    bool drawn;                      /* by rz_labels_draw: there is no tuning part */
+    bool drawn;                      /* by one of the two below: there is no tuning part */
     rz_label_row *rows;              /* owned; in the order of the dataset */
     float *label;                    /* [n_rows, n_tasks] 0, 1 or NaN */
     uint8_t *part;                   /* [n_rows, n_tasks] rz_split, or RZ_PART_NONE */
@@ -46,6 +46,10 @@ void rz_labels_done(rz_labels *labels); /* accepts a zeroed one */
  * Errors  RZ_E_INVALID when a task has fewer, naming it and the numbers. */
 RZ_MUST_CHECK rz_status rz_labels_draw(rz_labels *labels, const rz_task *tasks, size_t n,
                                        bool balanced, uint64_t seed, rz_error *error);
+
+/* Takes all labels of the training and tuning splits as labels to learn from, dealt likewise: for
+ * records that are too small to give a part of them away. */
+void rz_labels_crossfit(rz_labels *labels);
 
 typedef struct rz_label_counts {
     size_t n, positives;

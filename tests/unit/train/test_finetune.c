@@ -194,6 +194,26 @@ static void few_balanced_labels(void **state)
     rz_dataset_close(dataset);
 }
 
+/* All labels without a tuning part: each counts once, out of fold, under its own prior. */
+static void all_labels_out_of_fold(void **state)
+{
+    (void)state;
+    rz_dataset *dataset = open_example("crossfit", false);
+    rz_head head = {0};
+    rz_train_result result;
+    rz_finetune_options o = finetune_options(120);
+    o.crossfit = true;
+    train(dataset, "crossfit", &o, &head, &result);
+    assert_in_range(head.calibration.tuning_n, EXAMPLE_PATIENTS * 3 / 4, EXAMPLE_PATIENTS);
+    check_near(head.calibration.training_prior, 0.26, 0.06);
+    check_near(head.calibration.prevalence, head.calibration.training_prior, 1e-6);
+    assert_string_equal(json_string_value(json_object_get(head.metrics, "sample")), "as they come");
+    if (!(metric(&head, "auroc") > 0.75))
+        fail_msg("AUROC %.3f", metric(&head, "auroc"));
+    rz_head_done(&head);
+    rz_dataset_close(dataset);
+}
+
 /* 100 balanced labels and the known prevalence: risks of patients that the run has not seen are
  * neither too high nor too sure. */
 static void few_labels_are_calibrated(void **state)
@@ -292,6 +312,7 @@ int main(void)
                                        cmocka_unit_test(held_out_patients_change_nothing),
                                        cmocka_unit_test(thinned_rows_stand_for_all),
                                        cmocka_unit_test(few_balanced_labels),
+                                       cmocka_unit_test(all_labels_out_of_fold),
                                        cmocka_unit_test(few_labels_are_calibrated),
                                        cmocka_unit_test(folds_cover_everyone_once),
                                        cmocka_unit_test(shares_are_as_recorded)};
