@@ -108,8 +108,7 @@ rz_status card_write(const card *c, rz_error *error)
     if (c->result != NULL)
         say(&p,
             "- %llu steps over %llu tokens in %.0f s, learning rate at most %.3g; tuning loss %.4f "
-            "at "
-            "step %llu\n",
+            "at step %llu\n",
             (unsigned long long)c->result->steps, (unsigned long long)c->result->tokens,
             c->result->seconds, c->result->learning_rate, c->result->best_loss,
             (unsigned long long)c->result->best_step);

@@ -213,6 +213,10 @@ static rz_status run_job(const rz_options *options, rz_error *error)
                                      : train_text_required(options, "model", &folder, error);
     if (status == RZ_OK && j.o.balanced && j.o.labels == 0)
         status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
+    if (status == RZ_OK && j.o.negatives > 0.0 && (j.o.labels > 0 || j.o.crossfit))
+        status = rz_fail(error, RZ_E_USAGE,
+                         "--negatives thins the rows of a large record; it does not go with "
+                         "--labels or --cross-fit");
     if (status == RZ_OK)
         status = train_fold_read(rz_options_text(options, "fold"), &j.o.split, error);
     if (status == RZ_OK)

@@ -11,7 +11,7 @@ typedef struct rz_ahead rz_ahead;
 /* Starts the thread, which from now on owns the readers of `import`.
  * Errors  RZ_E_NO_MEMORY, RZ_E_BUSY when there is no thread to be had. */
 RZ_MUST_CHECK rz_status rz_ahead_open(rz_import *import, rz_ahead **out, rz_error *error);
-/* Stops the thread at its next claim and joins it; accepts NULL. */
+/* Stops the thread when the batch that it reads is full and joins it; accepts NULL. */
 void rz_ahead_close(rz_ahead *ahead);
 
 /* As rz_import_next: borrowed until the next call. */

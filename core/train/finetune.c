@@ -200,7 +200,7 @@ static rz_status choose_rows(finetune_course *c, const rz_model *model,
             tuning[c->n_tuning++] = (tuning_row){l->rows[r].hash, (uint32_t)r};
     }
     c->spared = 1.0;
-    if (status == RZ_OK && o->negatives > 0.0 && o->labels == 0)
+    if (status == RZ_OK && o->negatives > 0.0 && !l->drawn)
         status = thin_train(c, o->negatives, o->train.seed, error);
     if (status == RZ_OK)
         status = cut_tuning(c, model, tuning, o->tuning_tokens, error);

@@ -64,6 +64,7 @@ class Finetune(Trained):
         self.assertIn("lower --labels",
                       self.finetune("more", "--labels", "500", "--balanced", code=3))
         self.assertIn("--labels", self.finetune("more", "--balanced", code=2))
+        self.assertIn("--negatives", self.finetune("more", "--cross-fit", "--negatives", "3", code=2))
 
     def resumed(self, name, flags, ready):
         whole, broken = self.at(f"{name}-whole"), self.at(f"{name}-broken")
