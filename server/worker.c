@@ -222,7 +222,7 @@ static size_t bucket_of(double seconds)
 static void count_answers(replica *r, size_t patients, size_t rows)
 {
     size_t per_patient = patients > 0 ? rows / patients : 0;
-    for (size_t i = 0; i < rows; i++) {
+    for (size_t i = 0; i < rows && per_patient > 0; i++) {
         const rz_risk *risk = &r->risks[i];
         if (i % per_patient == 0)
             r->figures.unmapped += risk->unmapped;

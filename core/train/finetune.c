@@ -138,7 +138,7 @@ static rz_status cut_tuning(finetune_course *c, const rz_model *model, tuning_ro
 static rz_status thin_train(finetune_course *c, double negatives, uint64_t seed, rz_error *error)
 {
     const rz_labels *l = c->labels;
-    tuning_row *others = malloc((c->n_train + 1) * sizeof *others);
+    tuning_row *others = calloc(c->n_train + 1, sizeof *others);
     size_t n_others = 0, kept = 0;
     if (others == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to choose of %zu rows", c->n_train);
@@ -182,9 +182,9 @@ static rz_status choose_rows(finetune_course *c, const rz_model *model,
                              const rz_finetune_options *o, rz_error *error)
 {
     const rz_labels *l = c->labels;
-    tuning_row *tuning = malloc((l->n_rows + 1) * sizeof *tuning);
-    c->train = malloc((l->n_rows + 1) * sizeof *c->train);
-    c->tuning = malloc((l->n_rows + 1) * sizeof *c->tuning);
+    tuning_row *tuning = calloc(l->n_rows + 1, sizeof *tuning);
+    c->train = calloc(l->n_rows + 1, sizeof *c->train);
+    c->tuning = calloc(l->n_rows + 1, sizeof *c->tuning);
     rz_status status = RZ_OK;
     if (tuning == NULL || c->train == NULL || c->tuning == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu rows of labels", l->n_rows);

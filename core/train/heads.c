@@ -108,7 +108,7 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
 static rz_status collect(const rz_labels *l, const rz_scored *s, size_t task, column *c,
                          rz_error *error)
 {
-    *c = (column){.logit = malloc((4 * s->n + 1) * sizeof *c->logit), .label = malloc(s->n + 1)};
+    *c = (column){.logit = calloc(4 * s->n + 1, sizeof *c->logit), .label = malloc(s->n + 1)};
     if (c->logit == NULL || c->label == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu labels", s->n);
     c->risk = c->logit + s->n;

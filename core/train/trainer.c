@@ -20,7 +20,6 @@ typedef struct trainer {
     const rz_train_options *options;
     rz_optimizer optimizer;
     double learning_rate;
-    float *rates; /* [n_tensors] of the learning rate: the tensor's own times the run's */
     rz_feed feed;
     rz_scratch *scratch;
     rz_train_log log;
@@ -314,12 +313,16 @@ static rz_status prepare(trainer *t, const float *rates, const char *config_sha2
     size_t n = t->model->n_parameters;
     t->grads = malloc(n * sizeof *t->grads);
     t->best = calloc(n, sizeof *t->best);
-    t->rates = malloc((t->model->n_tensors + 1) * sizeof *t->rates);
-    if (t->grads == NULL || t->best == NULL || t->rates == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu parameters", n);
-    for (size_t i = 0; i < t->model->n_tensors; i++)
-        t->rates[i] = t->model->tensors[i].rate * (rates == NULL ? 1.0f : rates[i]);
-    rz_status status = rz_optimizer_init(&t->optimizer, t->model, t->rates, &o->optimizer, error);
+    /* Of the learning rate: the tensor's own multiple times the run's. */
+    float *product = calloc(t->model->n_tensors + 1, sizeof *product);
+    rz_status status = RZ_OK;
+    if (t->grads == NULL || t->best == NULL || product == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu parameters", n);
+    for (size_t i = 0; status == RZ_OK && i < t->model->n_tensors; i++)
+        product[i] = t->model->tensors[i].rate * (rates == NULL ? 1.0f : rates[i]);
+    if (status == RZ_OK)
+        status = rz_optimizer_init(&t->optimizer, t->model, product, &o->optimizer, error);
+    free(product);
     if (status == RZ_OK)
         status = rz_feed_init(&t->feed, t->model, t->course, o->seed, o->part_tokens, o->exchange,
                               error);
@@ -403,6 +406,5 @@ rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
     rz_optimizer_done(&t.optimizer);
     free(t.grads);
     free(t.best);
-    free(t.rates);
     return status;
 }

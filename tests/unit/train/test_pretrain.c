@@ -145,8 +145,8 @@ static void a_step_of_the_ages_changes_little(void **state)
         fill(&timelines[i], events[i], i);
         for (size_t e = 0; e < EVENTS; e++) {
             const rz_vocabulary_entry *entry = &vocabulary->entries[(5 * i + e * e) % CODES_ALL];
-            events[i][e].kind = entry->kind;
-            events[i][e].system = entry->system;
+            events[i][e].kind = (uint8_t)entry->kind;
+            events[i][e].system = (uint8_t)entry->system;
             events[i][e].code = entry->code;
         }
         list[i] = &timelines[i];
