@@ -56,9 +56,10 @@ static json_t *blas_json(const rz_blas_info *blas)
     json_t *warnings = json_array();
     for (unsigned i = 0; i < blas->n_warnings; i++)
         (void)json_array_append_new(warnings, json_string(blas->warnings[i]));
-    return json_pack("{s:s, s:s, s:s, s:i, s:f, s:b, s:o}", "config", blas->config, "core",
-                     blas->core, "kernels", blas->kernels, "threads", (int)blas->threads, "gflops",
-                     blas->gflops, "rows_invariant", blas->rows_invariant, "warnings", warnings);
+    return json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:o}", "config", blas->config,
+                     "core", blas->core, "path", blas->path.name, "why", blas->path.why, "kernels",
+                     blas->path.kernels->name, "threads", (int)blas->threads, "gflops",
+                     blas->gflops, "weight_gflops", blas->weight_gflops, "warnings", warnings);
 }
 
 static json_t *tasks_json(const rz_head *heads, size_t n)
@@ -277,13 +278,16 @@ static void print_blas(const json_t *blas)
 {
     size_t i;
     const json_t *warning;
-    (void)printf("\nBLAS                 %s\nCPU kernel           %s (own kernels: %s)\n"
-                 "measured             %.1f GFLOP/s on %lld threads\n",
+    (void)printf("\nBLAS                 %s\nCPU kernel           %s\n"
+                 "measured             %.1f GFLOP/s on %lld threads; own products %.1f GFLOP/s\n"
+                 "products             %s (%s)\n",
                  json_string_value(json_object_get(blas, "config")),
                  json_string_value(json_object_get(blas, "core")),
-                 json_string_value(json_object_get(blas, "kernels")),
                  json_real_value(json_object_get(blas, "gflops")),
-                 (long long)json_integer_value(json_object_get(blas, "threads")));
+                 (long long)json_integer_value(json_object_get(blas, "threads")),
+                 json_real_value(json_object_get(blas, "weight_gflops")),
+                 json_string_value(json_object_get(blas, "path")),
+                 json_string_value(json_object_get(blas, "why")));
     json_array_foreach(json_object_get(blas, "warnings"), i, warning)
     {
         (void)printf("warning              %s\n", json_string_value(warning));

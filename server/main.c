@@ -134,8 +134,9 @@ static rz_status serve(server *s, rz_error *error)
 
 static void print_blas(const rz_blas_info *blas)
 {
-    (void)printf("%-28s = %s, kernel %s, %u threads, %.1f GFLOP/s\n%-28s = %s\n", "blas",
-                 blas->config, blas->core, blas->threads, blas->gflops, "kernels", blas->kernels);
+    (void)printf("%-28s = %s, kernel %s, %u threads, %.1f GFLOP/s\n%-28s = %s (%s), %.1f GFLOP/s\n",
+                 "blas", blas->config, blas->core, blas->threads, blas->gflops, "kernels",
+                 blas->path.name, blas->path.why, blas->weight_gflops);
     for (unsigned i = 0; i < blas->n_warnings; i++)
         (void)printf("warning: %s\n", blas->warnings[i]);
 }

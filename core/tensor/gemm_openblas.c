@@ -1,7 +1,7 @@
 /* The only file that meets OpenBLAS. Its own threads stay off: they would split a product by the
  * number of cores, and with it the rounding. */
 #include "tensor/gemm.h"
-#include "tensor/kernels.h"
+#include "tensor/weight.h"
 
 #include <assert.h>
 #include <cblas.h>
@@ -22,30 +22,11 @@ static blasint size(size_t n)
     return (blasint)n;
 }
 
-/* Below this many columns OpenBLAS picks code for small products by the number of rows. */
-enum { NARROW = 128 };
-
-/* Whether the CPU kernel that OpenBLAS picked gives a row the same bytes at any place of a block.
- * Measured for 0.3.21 (rows_do_not_depend_on_the_batch below, and all shapes of the models). */
-static bool core_is_invariant(void)
-{
-    static const char *const cores[] = {"SkylakeX", "Cooperlake", "SapphireRapids"};
-    const char *core = openblas_get_corename();
-    for (size_t i = 0; i < sizeof cores / sizeof cores[0]; i++)
-        if (strcmp(core, cores[i]) == 0)
-            return true;
-    return false;
-}
-
 void rz_gemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                size_t ldb, float *c, size_t ldc)
+                size_t ldb, float *c, size_t ldc, bool add)
 {
-    if (n < NARROW || !core_is_invariant()) {
-        rz_kernels_find(NULL)->product_nt(m, n, k, a, lda, b, ldb, c, ldc);
-        return;
-    }
     cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, size(m), size(n), size(k), 1.0f, a,
-                size(lda), b, size(ldb), 0.0f, c, size(ldc));
+                size(lda), b, size(ldb), add ? 1.0f : 0.0f, c, size(ldc));
 }
 
 void rz_gemm_nn(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
@@ -62,11 +43,12 @@ void rz_gemm_tn_add(size_t m, size_t n, size_t k, const float *a, size_t lda, co
                 size(lda), b, size(ldb), 1.0f, c, size(ldc));
 }
 
-/* The measurement: blocks of RZ_GEMM_ROWS token rows against one weight, as a layer does it. */
-enum { ROWS = 2048, WIDTH = 1024, INNER = 512 };
+/* The measurement: blocks of token rows against one weight, as a layer does it. */
+enum { ROWS = 2048, BLOCK = 128, WIDTH = 1024, INNER = 512 };
 
 typedef struct measurement {
-    const float *a, *b;
+    rz_weight weight; /* packed or not: the way that is measured */
+    const float *a;
     float *c;
 } measurement;
 
@@ -74,8 +56,8 @@ static void measure_block(void *context, size_t task, unsigned worker)
 {
     (void)worker;
     const measurement *m = context;
-    rz_gemm_nt(RZ_GEMM_ROWS, WIDTH, INNER, m->a + task * RZ_GEMM_ROWS * INNER, INNER, m->b, INNER,
-               m->c + task * RZ_GEMM_ROWS * WIDTH, WIDTH);
+    rz_weight_product(&m->weight, BLOCK, m->a + task * BLOCK * INNER, INNER, NULL,
+                      m->c + task * BLOCK * WIDTH, WIDTH);
 }
 
 static double seconds_now(void)
@@ -91,32 +73,11 @@ static double measure(rz_pool *pool, measurement *m)
     double start = seconds_now(), best = 0.0;
     do {
         double before = seconds_now();
-        rz_pool_run(pool, ROWS / RZ_GEMM_ROWS, measure_block, m);
+        rz_pool_run(pool, ROWS / BLOCK, measure_block, m);
         double rate = flop / (seconds_now() - before);
         best = rate > best ? rate : best;
     } while (seconds_now() - start < 0.3);
     return best * 1e-9;
-}
-
-/* Multiplies the same rows in blocks of every allowed height and at another place, for the inner
- * sizes of the models, and compares bytes. */
-static bool rows_do_not_depend_on_the_batch(const measurement *m)
-{
-    static const size_t widths[] = {32, 1024}, inners[] = {128, 256, 512};
-    float *whole = m->c, *part = m->c + (size_t)RZ_GEMM_ROWS * WIDTH;
-    bool same = true;
-    for (size_t w = 0; w < 2; w++)
-        for (size_t i = 0; i < 3; i++) {
-            size_t n = widths[w], k = inners[i], row = n * sizeof(float);
-            rz_gemm_nt(RZ_GEMM_ROWS, n, k, m->a, k, m->b, k, whole, n);
-            for (size_t rows = RZ_GEMM_PAD; rows < RZ_GEMM_ROWS; rows += RZ_GEMM_PAD) {
-                rz_gemm_nt(rows, n, k, m->a, k, m->b, k, part, n);
-                same = same && memcmp(whole, part, rows * row) == 0;
-                rz_gemm_nt(rows, n, k, m->a + 5 * k, k, m->b, k, part, n);
-                same = same && memcmp(whole + 5 * n, part, (rows - 5) * row) == 0;
-            }
-        }
-    return same;
 }
 
 static void warn(rz_blas_info *out, const char *text)
@@ -126,30 +87,35 @@ static void warn(rz_blas_info *out, const char *text)
 
 rz_status rz_blas_describe(rz_pool *pool, rz_blas_info *out, rz_error *error)
 {
+    rz_tensor_path path;
+    rz_status status = rz_tensor_choose(&path, error);
+    if (status != RZ_OK)
+        return status;
     size_t n_a = (size_t)ROWS * INNER, n_b = (size_t)WIDTH * INNER, n_c = (size_t)ROWS * WIDTH;
-    float *memory = malloc((n_a + n_b + n_c) * sizeof *memory);
+    float *memory = aligned_alloc(64, (n_a + 2 * n_b + n_c) * sizeof *memory);
     if (memory == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to measure the BLAS");
+    float *source = memory + n_a, *panels = source + n_b;
     for (size_t i = 0; i < n_a + n_b; i++)
         memory[i] = (float)(i * 2654435761u % 1000003u) * 1e-6f - 0.5f;
-    memset(memory + n_a + n_b, 0, n_c * sizeof *memory);
-    measurement m = {.a = memory, .b = memory + n_a, .c = memory + n_a + n_b};
+    memset(panels, 0, (n_b + n_c) * sizeof *memory);
+    measurement m = {.weight = rz_weight_forward(path.kernels, source, WIDTH, INNER),
+                     .a = memory,
+                     .c = panels + n_b};
     rz_gemm_setup();
-    rz_blas_info info = {.threads = rz_pool_size(pool)};
+    rz_blas_info info = {.threads = rz_pool_size(pool), .path = path};
     (void)snprintf(info.config, sizeof info.config, "%s", openblas_get_config());
     (void)snprintf(info.core, sizeof info.core, "%s", openblas_get_corename());
-    (void)snprintf(info.kernels, sizeof info.kernels, "%s", rz_kernels_find(NULL)->name);
-    info.own_product = !core_is_invariant();
     info.gflops = measure(pool, &m);
-    info.rows_invariant = rows_do_not_depend_on_the_batch(&m);
+    m.weight.panels = panels;
+    for (size_t panel = 0; panel < rz_weight_panels(&m.weight); panel++)
+        rz_weight_pack(&m.weight, panel);
+    info.weight_gflops = measure(pool, &m);
     free(memory);
     if (getenv("OPENBLAS_CORETYPE") != NULL)
         warn(&info, "OPENBLAS_CORETYPE is set and can halve the speed; unset it");
     if (getenv("OPENBLAS_L2_SIZE") != NULL)
         warn(&info, "OPENBLAS_L2_SIZE is set and can halve the speed; unset it");
-    if (!info.rows_invariant)
-        warn(&info, "with this BLAS a patient's last digits can depend on the other patients of "
-                    "a batch; use Debian's libopenblas0-pthread");
     *out = info;
     return RZ_OK;
 }

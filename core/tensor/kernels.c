@@ -33,14 +33,16 @@ static size_t padded(size_t n)
     return (n + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
 }
 
-/* The backward pass needs most: transposed keys and values, padded keys, two accumulators over
- * keys, padded queries and output gradients of a tile with its result, scores and their gradients.
- */
+/* Forward: maximum and sum, scores, queries and result transposed, for a tile of queries. Backward:
+ * keys and values with their gradients transposed, keys; for a tile of queries their gradients, and
+ * weights with their gradients. */
 size_t rz_attention_scratch(size_t n_keys, size_t head_size)
 {
     size_t keys = padded(n_keys), width = padded(head_size);
-    return 2 * head_size * keys + 3 * keys * width + 3 * (size_t)RZ_ATTENTION_TILE * width +
-           2 * (size_t)RZ_ATTENTION_TILE * keys + 2 * (size_t)RZ_ATTENTION_TILE;
+    size_t forward = (2 + RZ_ATTENTION_KEYS + 2 * head_size) * RZ_ATTENTION_QUERIES_MAX;
+    size_t backward = 4 * head_size * keys + keys * width +
+                      RZ_ATTENTION_BACK_QUERIES * (width + 2 * (size_t)RZ_ATTENTION_BACK_KEYS);
+    return forward > backward ? forward : backward;
 }
 
 rz_dropout rz_dropout_make(float p, uint64_t seed, uint64_t stream)

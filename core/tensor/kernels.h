@@ -8,12 +8,17 @@
 #ifndef RZ_TENSOR_KERNELS_H
 #define RZ_TENSOR_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 enum {
-    RZ_LANES = 16,          /* padding unit of rows, on every instruction set */
-    RZ_ATTENTION_TILE = 64, /* queries whose scores exist at a time */
+    RZ_LANES = 16, /* padding unit of rows, on every instruction set */
+    /* Tiles of attention: queries (by instruction set) and keys forward, both backward. */
+    RZ_ATTENTION_QUERIES_MAX = 48,
+    RZ_ATTENTION_KEYS = 64,
+    RZ_ATTENTION_BACK_QUERIES = 32,
+    RZ_ATTENTION_BACK_KEYS = 128,
     RZ_DROPOUT_SITE_SHIFT = 48
 };
 
@@ -35,7 +40,7 @@ typedef struct rz_attention {
 typedef struct rz_attention_gradient {
     const float *out_gradient; /* [n_queries, ldo]: d loss / d attention output */
     const float *out;          /* [n_queries, ldo] */
-    const float *log_sum_exp;  /* [n_queries], from the forward pass */
+    const float *log_sum_exp;  /* [n_queries], from the forward pass; base 2 */
     size_t ldo;
     float *dq, *dk, *dv; /* written; row distances ldq of dq, ldkv of dk and dv */
     size_t lddq, lddkv;
@@ -55,9 +60,9 @@ typedef struct rz_kernels {
     void (*dropout_row)(const rz_dropout *dropout, uint64_t site, uint64_t row, float *keep,
                         size_t n);
 
-    /* y = residual + keep ∘ (x + bias); keep NULL = 1. y may alias x or residual. */
-    void (*residual_row)(float *y, const float *x, const float *bias, const float *keep,
-                         const float *residual, size_t n);
+    /* y = residual + keep ∘ x; keep NULL = 1. y may alias x or residual. */
+    void (*residual_row)(float *y, const float *x, const float *keep, const float *residual,
+                         size_t n);
     /* y = a ∘ b; y may alias either. */
     void (*multiply_row)(float *y, const float *a, const float *b, size_t n);
 
@@ -70,18 +75,17 @@ typedef struct rz_kernels {
                               const float *normal, const float *gain, float inverse_deviation,
                               size_t n);
 
-    /* x += bias over rows; and y = gelu(x += bias). y may alias x. gelu(x) = x Φ(x), Φ the normal
-     * distribution function, absolute error of Φ below 1e-7.
-     * Backward: dx = dy · gelu'(x), and y = gelu(x) again (NULL = not wanted). dx may alias dy. */
-    void (*bias_rows)(float *x, const float *bias, size_t rows, size_t n);
-    void (*gelu_rows)(float *y, float *x, const float *bias, size_t rows, size_t n);
-    void (*gelu_rows_backward)(float *dx, float *y, const float *dy, const float *x, size_t n);
+    /* y = gelu(x) = x Φ(x), Φ the normal distribution function, absolute error of Φ below 2e-7.
+     * y may alias x. Backward: dx = dy · gelu'(x), and y = gelu(x) again (NULL = not wanted). dx
+     * may alias dy. */
+    void (*gelu_row)(float *y, const float *x, size_t n);
+    void (*gelu_row_backward)(float *dx, float *y, const float *dy, const float *x, size_t n);
 
     /* Cross-entropy of one row of logits against `label`: returns -log softmax(x)[label] and turns
      * x into weight · (softmax(x) - onehot). n: any. */
     double (*cross_entropy_row)(float *x, size_t label, float weight, size_t n);
 
-    /* out [n_queries, ldo] = softmax(scale · q kᵀ) v. log_sum_exp [n_queries] or NULL.
+    /* out [n_queries, ldo] = softmax(scale · q kᵀ) v. log_sum_exp [n_queries], base 2, or NULL.
      * scratch: rz_attention_scratch floats, 64-byte aligned.
      * Source Vaswani et al. 2017, section 3.2. Cost 4·n_queries·n_keys·head_size flop; backward
      * recomputes the probabilities and costs 10·…. */
@@ -90,10 +94,16 @@ typedef struct rz_kernels {
     void (*attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                float *scratch);
 
-    /* c [m, n] = a [m, k] · b [n, k]ᵀ, every element one chain over k: rows do not see each other.
-     * n and k: any. */
-    void (*product_nt)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                       size_t ldb, float *c, size_t ldc);
+    /* Products with a packed weight: see tensor/weight.h, which calls these. `panels` holds a
+     * weight with n columns in panels of panel_columns columns, [depth, columns] each, the last one
+     * narrower but of whole vectors; element (column j, depth p) comes from b[j · row + p ·
+     * column], and one of row and column is 1. A product takes k depths from `first` on. */
+    size_t panel_columns;
+    void (*pack_panel)(float *panels, const float *b, size_t row, size_t column, size_t n,
+                       size_t depth, size_t panel);
+    void (*product_packed)(size_t m, size_t n, size_t first, size_t k, const float *a, size_t lda,
+                           const float *panels, size_t depth, const float *bias, bool add, float *c,
+                           size_t ldc);
 
     /* exp of n floats (any n): relative error below 2e-7; 0 below -86. For tests and gates. */
     void (*exp_rows)(float *y, const float *x, size_t n);

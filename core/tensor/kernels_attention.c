@@ -1,126 +1,162 @@
-/* Attention of one head over one timeline, forward and backward, in tiles of queries so that no
- * more than a tile of scores exists. Compiled once per instruction set.
+/* Attention of one head over one timeline, forward and backward, in tiles that stay in the nearest
+ * caches. Compiled once per instruction set.
  *
  * Head sizes are small (8 … 128) and timelines short, so everything is a product of narrow
- * matrices: keys and values are laid out once per head so that the inner loop always runs over
- * contiguous, padded memory, and one register-blocked product serves all six uses. */
+ * matrices. Forward, vectors run over queries: keys and values are read where they lie, one number
+ * at a time, and softmax needs no sum across a vector. Backward they run over keys for the same
+ * reason. Scores are in units of log 2, which saves a multiplication in every exponential. */
 #include "tensor/kernels_isa.h"
 #include "tensor/kernels_product.h"
 #include "tensor/vector.h"
 
-enum { TILE = RZ_ATTENTION_TILE };
+enum {
+    QUERIES = BLOCK_VECTORS * W,
+    KEYS = RZ_ATTENTION_KEYS,
+    BACK_QUERIES = RZ_ATTENTION_BACK_QUERIES,
+    BACK_KEYS = RZ_ATTENTION_BACK_KEYS
+};
 
-INLINE size_t padded(size_t n)
+#define LOG2_E 1.44269504f
+
+INLINE size_t whole(size_t n)
 {
-    return (n + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
+    return (n + W - 1) / W * W;
 }
 
-/* out [columns, keys] = inᵀ · factor, in [rows, ld]; columns rows … keys of out are 0. */
-static void transpose(float *out, size_t keys, const float *in, size_t ld, size_t rows,
+/* out [columns, width] = inᵀ · factor, in [rows, ld]; columns rows … width of out are 0. */
+static void transpose(float *out, size_t width, const float *in, size_t ld, size_t rows,
                       size_t columns, float factor)
 {
     for (size_t d = 0; d < columns; d++) {
-        float *line = out + d * keys;
+        float *line = out + d * width;
         for (size_t j = 0; j < rows; j++)
             line[j] = in[j * ld + d] * factor;
-        for (size_t j = rows; j < keys; j++)
+        for (size_t j = rows; j < width; j++)
             line[j] = 0.0f;
     }
 }
 
-/* out [rows, width] = in [rows, ld] with columns beyond `columns` 0. */
-static void widen(float *out, size_t width, const float *in, size_t ld, size_t rows, size_t columns)
+/* Scores s [n, vectors · W] of the next n keys become weights; the running maximum and sum of each
+ * query, and its result so far, follow. */
+INLINE void softmax_step(float *s, size_t n, size_t vectors, float *maximum, float *sum, float *acc,
+                         size_t head_size)
 {
-    for (size_t j = 0; j < rows; j++) {
-        for (size_t d = 0; d < columns; d++)
-            out[j * width + d] = in[j * ld + d];
-        for (size_t d = columns; d < width; d++)
-            out[j * width + d] = 0.0f;
+    size_t width = vectors * W;
+    for (size_t v = 0; v < vectors; v++) {
+        float *column = s + v * W;
+        vf old = v_load(maximum + v * W), top = old;
+        for (size_t j = 0; j < n; j++)
+            top = v_max(v_load(column + j * width), top);
+        vf fade = v_exp2_negative(old - top), total = v_load(sum + v * W) * fade;
+        for (size_t j = 0; j < n; j++) {
+            vf e = v_exp2_negative(v_load(column + j * width) - top);
+            v_store(column + j * width, e);
+            total += e;
+        }
+        v_store(maximum + v * W, top);
+        v_store(sum + v * W, total);
+        for (size_t d = 0; d < head_size; d++)
+            v_store(acc + d * width + v * W, v_load(acc + d * width + v * W) * fade);
     }
 }
 
-/* Turns a row of scores [keys] into exp(score - maximum), 0 beyond n_keys; gives maximum and sum.
- */
-INLINE float softmax_row(float *s, size_t n_keys, size_t keys, float *maximum)
+/* A tile of queries against all keys: acc [head_size, width] = Σ weight · value, and of each query
+ * the maximum and the sum. */
+static void attend(const rz_attention *a, size_t first, size_t n, size_t width, float *qt, float *s,
+                   float *acc, float *maximum, float *sum)
 {
-    for (size_t j = n_keys; j < keys; j++)
-        s[j] = -3.0e38f;
-    vf top = v_load(s), sum = {0};
-    for (size_t j = W; j < keys; j += W)
-        top = v_max(v_load(s + j), top);
-    *maximum = v_maximum(top);
-    for (size_t j = 0; j < keys; j += W) {
-        vf e = v_exp(v_load(s + j) - *maximum);
-        v_store(s + j, e);
-        sum += e;
+    size_t hd = a->head_size;
+    transpose(qt, width, a->q + first * a->ldq, a->ldq, n, hd, a->scale * LOG2_E);
+    memset(acc, 0, hd * width * sizeof *acc);
+    for (size_t i = 0; i < width; i++) {
+        maximum[i] = -3.0e38f;
+        sum[i] = 0.0f;
     }
-    return v_sum(sum);
+    for (size_t key = 0; key < a->n_keys; key += KEYS) {
+        size_t keys = a->n_keys - key < KEYS ? a->n_keys - key : KEYS;
+        product_column(keys, width, hd, a->k + key * a->ldkv, a->ldkv, 1, qt, width, NULL, 0, s,
+                       width);
+        softmax_step(s, keys, width / W, maximum, sum, acc, hd);
+        product_column(hd, width, keys, a->v + key * a->ldkv, 1, a->ldkv, s, width, acc, width, acc,
+                       width);
+    }
 }
 
 void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log_sum_exp,
                        float *scratch)
 {
-    size_t keys = padded(a->n_keys), width = padded(a->head_size);
-    float *kt = scratch, *v = kt + a->head_size * keys, *result = v + a->n_keys * width;
-    float *s = result + TILE * width;
-    transpose(kt, keys, a->k, a->ldkv, a->n_keys, a->head_size, a->scale);
-    widen(v, width, a->v, a->ldkv, a->n_keys, a->head_size);
-    for (size_t first = 0; first < a->n_queries; first += TILE) {
-        size_t m = a->n_queries - first < TILE ? a->n_queries - first : TILE;
-        float inverse[TILE];
-        product(m, keys, a->head_size, a->q + first * a->ldq, a->ldq, 1, kt, keys, s, keys, false);
-        for (size_t i = 0; i < m; i++) {
-            float maximum, sum = softmax_row(s + i * keys, a->n_keys, keys, &maximum);
-            inverse[i] = 1.0f / sum;
+    float *maximum = scratch, *sum = maximum + QUERIES, *s = sum + QUERIES;
+    float *qt = s + KEYS * QUERIES, *acc = qt + a->head_size * QUERIES;
+    for (size_t first = 0; first < a->n_queries; first += QUERIES) {
+        size_t n = a->n_queries - first < QUERIES ? a->n_queries - first : QUERIES;
+        size_t width = whole(n);
+        attend(a, first, n, width, qt, s, acc, maximum, sum);
+        for (size_t i = 0; i < n; i++) {
+            float inverse = 1.0f / sum[i];
             if (log_sum_exp != NULL)
-                log_sum_exp[first + i] = maximum + logf(sum);
-        }
-        product(m, width, a->n_keys, s, keys, 1, v, width, result, width, false);
-        for (size_t i = 0; i < m; i++)
+                log_sum_exp[first + i] = maximum[i] + log2f(sum[i]);
             for (size_t d = 0; d < a->head_size; d++)
-                out[(first + i) * ldo + d] = result[i * width + d] * inverse[i];
+                out[(first + i) * ldo + d] = acc[d * width + i] * inverse;
+        }
     }
 }
 
-/* With P = exp(S - log_sum_exp), S = scale·q kᵀ and δ_i = Σ_d dout_id out_id:
+/* One row of scores of a tile becomes weights p, and the gradient of weights becomes that of
+ * scores: p = 2^(s - log_sum_exp), ds = scale · p ∘ (dp - delta); both 0 from key n on. */
+INLINE void softmax_row_backward(float *p, float *dp, size_t n, float log_sum_exp, float delta,
+                                 float scale)
+{
+    for (size_t j = 0; j < n; j += W) {
+        vf e = v_exp2_negative(v_load(p + j) - log_sum_exp);
+        v_store(p + j, e);
+        v_store(dp + j, e * (v_load(dp + j) - delta) * scale);
+    }
+    for (size_t j = n; j < whole(n); j++)
+        p[j] = dp[j] = 0.0f;
+}
+
+/* With P = softmax(scale · q kᵀ) and δ_i = Σ_d dout_id out_id:
  *   dv = Pᵀ dout; dS = P ∘ (dout vᵀ - δ); dq = scale · dS k; dk = scale · dSᵀ q. */
 void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                 float *scratch)
 {
-    size_t n = a->n_keys, hd = a->head_size, keys = padded(n), width = padded(hd);
-    float *kt = scratch, *vt = kt + hd * keys, *k = vt + hd * keys, *dk = k + keys * width;
-    float *dv = dk + keys * width, *q = dv + keys * width, *dout = q + TILE * width;
-    float *dq = dout + TILE * width, *p = dq + TILE * width, *ds = p + TILE * keys;
-    transpose(kt, keys, a->k, a->ldkv, n, hd, a->scale);
+    size_t n = a->n_keys, hd = a->head_size, keys = whole(n), wide = whole(hd);
+    float *kt = scratch, *vt = kt + hd * keys, *dkt = vt + hd * keys, *dvt = dkt + hd * keys;
+    float *k = dvt + hd * keys, *dq = k + n * wide, *p = dq + BACK_QUERIES * wide;
+    float *ds = p + BACK_QUERIES * BACK_KEYS;
+    transpose(kt, keys, a->k, a->ldkv, n, hd, a->scale * LOG2_E);
     transpose(vt, keys, a->v, a->ldkv, n, hd, 1.0f);
-    widen(k, width, a->k, a->ldkv, n, hd);
-    memset(dk, 0, 2 * keys * width * sizeof *dk);
-    for (size_t first = 0; first < a->n_queries; first += TILE) {
-        size_t m = a->n_queries - first < TILE ? a->n_queries - first : TILE;
-        widen(q, width, a->q + first * a->ldq, a->ldq, m, hd);
-        widen(dout, width, g->out_gradient + first * g->ldo, g->ldo, m, hd);
-        product(m, keys, hd, q, width, 1, kt, keys, p, keys, false);
-        product(m, keys, hd, dout, width, 1, vt, keys, ds, keys, false);
+    memset(dkt, 0, 2 * hd * keys * sizeof *dkt);
+    for (size_t j = 0; j < n; j++)
+        for (size_t d = 0; d < wide; d++)
+            k[j * wide + d] = d < hd ? a->k[j * a->ldkv + d] : 0.0f;
+    for (size_t first = 0; first < a->n_queries; first += BACK_QUERIES) {
+        size_t m = a->n_queries - first < BACK_QUERIES ? a->n_queries - first : BACK_QUERIES;
+        const float *q = a->q + first * a->ldq, *dout = g->out_gradient + first * g->ldo;
+        float delta[BACK_QUERIES];
         for (size_t i = 0; i < m; i++) {
-            const float *out = g->out + (first + i) * g->ldo, lse = g->log_sum_exp[first + i];
-            float delta = 0.0f;
+            delta[i] = 0.0f;
             for (size_t d = 0; d < hd; d++)
-                delta += dout[i * width + d] * out[d];
-            float *pi = p + i * keys, *di = ds + i * keys;
-            for (size_t j = 0; j < keys; j += W) {
-                vf e = v_exp(v_load(pi + j) - lse);
-                v_store(pi + j, e);
-                v_store(di + j, e * (v_load(di + j) - delta) * a->scale);
-            }
+                delta[i] += dout[i * g->ldo + d] * g->out[(first + i) * g->ldo + d];
         }
-        product(m, width, n, ds, keys, 1, k, width, dq, width, false);
-        product(n, width, m, ds, 1, keys, q, width, dk, width, true);
-        product(n, width, m, p, 1, keys, dout, width, dv, width, true);
+        for (size_t key = 0; key < n; key += BACK_KEYS) {
+            size_t left = n - key < BACK_KEYS ? n - key : BACK_KEYS, width = whole(left);
+            product(m, width, hd, q, a->ldq, 1, kt + key, keys, NULL, 0, p, BACK_KEYS);
+            product(m, width, hd, dout, g->ldo, 1, vt + key, keys, NULL, 0, ds, BACK_KEYS);
+            for (size_t i = 0; i < m; i++)
+                softmax_row_backward(p + i * BACK_KEYS, ds + i * BACK_KEYS, left,
+                                     g->log_sum_exp[first + i], delta[i], a->scale);
+            product(m, wide, left, ds, BACK_KEYS, 1, k + key * wide, wide, key > 0 ? dq : NULL,
+                    wide, dq, wide);
+            product(hd, width, m, q, 1, a->ldq, ds, BACK_KEYS, dkt + key, keys, dkt + key, keys);
+            product(hd, width, m, dout, 1, g->ldo, p, BACK_KEYS, dvt + key, keys, dvt + key, keys);
+        }
         for (size_t i = 0; i < m; i++)
-            memcpy(g->dq + (first + i) * g->lddq, dq + i * width, hd * sizeof *dq);
+            memcpy(g->dq + (first + i) * g->lddq, dq + i * wide, hd * sizeof *dq);
     }
-    for (size_t j = 0; j < n; j++) {
-        memcpy(g->dk + j * g->lddkv, dk + j * width, hd * sizeof *dk);
-        memcpy(g->dv + j * g->lddkv, dv + j * width, hd * sizeof *dv);
-    }
+    for (size_t j = 0; j < n; j++)
+        for (size_t d = 0; d < hd; d++) {
+            g->dk[j * g->lddkv + d] = dkt[d * keys + j];
+            g->dv[j * g->lddkv + d] = dvt[d * keys + j];
+        }
 }

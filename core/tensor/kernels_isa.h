@@ -11,7 +11,10 @@ void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log
 void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                 float *scratch);
 
-void RZ_ISA(product_nt)(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
-                        size_t ldb, float *c, size_t ldc);
+void RZ_ISA(pack_panel)(float *panels, const float *b, size_t row, size_t column, size_t n,
+                        size_t depth, size_t panel);
+void RZ_ISA(product_packed)(size_t m, size_t n, size_t first, size_t k, const float *a, size_t lda,
+                            const float *panels, size_t depth, const float *bias, bool add,
+                            float *c, size_t ldc);
 
 #endif

@@ -1,23 +1,27 @@
-/* The register-blocked product that attention and the row-invariant matrix product share. Private
- * to the kernel sources. */
+/* The register-blocked product that attention and the packed weights share. Private to the kernel
+ * sources. */
 #ifndef RZ_TENSOR_KERNELS_PRODUCT_H
 #define RZ_TENSOR_KERNELS_PRODUCT_H
 
 #include "tensor/vector.h"
 
-/* c [rows, vectors · W] (+)= a · b, a element (i, p) at a[i · ai + p · ap], b [k, ldb]. Every
- * element of c is one chain of multiply-adds over p: the blocking does not show in the result. */
+/* Accumulators that fill the registers: 8 x 3 of 32, 6 x 2 of 16. */
+enum { BLOCK_ROWS = W == 16 ? 8 : 6, BLOCK_VECTORS = W == 16 ? 3 : 2 };
+
+/* c [rows, vectors · W] = from + a · b, a element (i, p) at a[i · ai + p · ap], b [k, ldb]; row i
+ * of `from` at from + i · ldf, NULL = 0. Every element of c is one chain of multiply-adds over p:
+ * the blocking does not show in the result. */
 INLINE void block(size_t rows, size_t vectors, size_t k, const float *a, size_t ai, size_t ap,
-                  const float *b, size_t ldb, float *c, size_t ldc, bool add)
+                  const float *b, size_t ldb, const float *from, size_t ldf, float *c, size_t ldc)
 {
-    vf sum[8][2];
+    vf sum[BLOCK_ROWS][BLOCK_VECTORS];
     UNROLL
     for (size_t i = 0; i < rows; i++)
         UNROLL
     for (size_t j = 0; j < vectors; j++)
-        sum[i][j] = add ? v_load(c + i * ldc + j * W) : (vf){0};
+        sum[i][j] = from != NULL ? v_load(from + i * ldf + j * W) : (vf){0};
     for (size_t p = 0; p < k; p++) {
-        vf right[2];
+        vf right[BLOCK_VECTORS];
         UNROLL
         for (size_t j = 0; j < vectors; j++)
             right[j] = v_load(b + p * ldb + j * W);
@@ -36,32 +40,53 @@ INLINE void block(size_t rows, size_t vectors, size_t k, const float *a, size_t 
         v_store(c + i * ldc + j * W, sum[i][j]);
 }
 
-/* n is a multiple of W. Rows in blocks that fit the registers: 8 x 2 of 32, or 4 x 2 of 16. */
-INLINE void product(size_t m, size_t n, size_t k, const float *a, size_t ai, size_t ap,
-                    const float *b, size_t ldb, float *c, size_t ldc, bool add)
+/* All rows of a column of blocks. Few rows leave the units waiting for each other, so 8 rows are
+ * 4 + 4 where a block has 6. */
+INLINE void block_column(size_t m, size_t vectors, size_t k, const float *a, size_t ai, size_t ap,
+                         const float *b, size_t ldb, const float *from, size_t ldf, float *c,
+                         size_t ldc)
 {
-    enum { ROWS = W == 16 ? 8 : 4 };
-    for (size_t j = 0; j < n;) {
-        size_t i = 0, two = n - j >= 2 * W;
-        const float *right = b + j;
-        float *out = c + j;
-        if (two) {
-            for (; i + ROWS <= m; i += ROWS)
-                block(ROWS, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            for (; i + 2 <= m; i += 2)
-                block(2, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            if (i < m)
-                block(1, 2, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-        } else {
-            for (; i + ROWS <= m; i += ROWS)
-                block(ROWS, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            for (; i + 2 <= m; i += 2)
-                block(2, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-            if (i < m)
-                block(1, 1, k, a + i * ai, ai, ap, right, ldb, out + i * ldc, ldc, add);
-        }
-        j += two ? 2 * W : W;
+    for (size_t i = 0; i < m;) {
+        size_t left = m - i, rows = left >= BLOCK_ROWS && (BLOCK_ROWS == 8 || left != 8)
+                                        ? BLOCK_ROWS
+                                    : left >= 4 ? 4
+                                    : left >= 2 ? 2
+                                                : 1;
+        const float *ar = a + i * ai, *fr = from != NULL ? from + i * ldf : NULL;
+        float *cr = c + i * ldc;
+        if (rows == BLOCK_ROWS)
+            block(BLOCK_ROWS, vectors, k, ar, ai, ap, b, ldb, fr, ldf, cr, ldc);
+        else if (rows == 4)
+            block(4, vectors, k, ar, ai, ap, b, ldb, fr, ldf, cr, ldc);
+        else if (rows == 2)
+            block(2, vectors, k, ar, ai, ap, b, ldb, fr, ldf, cr, ldc);
+        else
+            block(1, vectors, k, ar, ai, ap, b, ldb, fr, ldf, cr, ldc);
+        i += rows;
     }
+}
+
+/* c [m, n] = from + a · b; n is a multiple of W, at most BLOCK_VECTORS · W. */
+INLINE void product_column(size_t m, size_t n, size_t k, const float *a, size_t ai, size_t ap,
+                           const float *b, size_t ldb, const float *from, size_t ldf, float *c,
+                           size_t ldc)
+{
+    if (BLOCK_VECTORS == 3 && n == 3 * W)
+        block_column(m, BLOCK_VECTORS, k, a, ai, ap, b, ldb, from, ldf, c, ldc);
+    else if (n == 2 * W)
+        block_column(m, 2, k, a, ai, ap, b, ldb, from, ldf, c, ldc);
+    else
+        block_column(m, 1, k, a, ai, ap, b, ldb, from, ldf, c, ldc);
+}
+
+/* The same for any number of columns that is a multiple of W. */
+INLINE void product(size_t m, size_t n, size_t k, const float *a, size_t ai, size_t ap,
+                    const float *b, size_t ldb, const float *from, size_t ldf, float *c, size_t ldc)
+{
+    enum { COLUMNS = BLOCK_VECTORS * W };
+    for (size_t j = 0; j < n; j += COLUMNS)
+        product_column(m, n - j < COLUMNS ? n - j : COLUMNS, k, a, ai, ap, b + j, ldb,
+                       from != NULL ? from + j : NULL, ldf, c + j, ldc);
 }
 
 #endif

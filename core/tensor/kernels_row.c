@@ -1,6 +1,7 @@
 /* Row kernels: dropout, residual, layer norm, GELU, cross-entropy. Compiled once per instruction
  * set; the table at the end is what the program sees. */
 #include "tensor/kernels_isa.h"
+#include "tensor/kernels_product.h"
 #include "tensor/vector.h"
 
 static void add(float *y, const float *x, size_t n)
@@ -80,17 +81,16 @@ static void dropout_row(const rz_dropout *dropout, uint64_t site, uint64_t row, 
     }
 }
 
-static void residual_row(float *y, const float *x, const float *bias, const float *keep,
-                         const float *residual, size_t n)
+static void residual_row(float *y, const float *x, const float *keep, const float *residual,
+                         size_t n)
 {
     if (keep == NULL) {
         for (size_t i = 0; i < n; i += W)
-            v_store(y + i, v_load(residual + i) + (v_load(x + i) + v_load(bias + i)));
+            v_store(y + i, v_load(residual + i) + v_load(x + i));
         return;
     }
     for (size_t i = 0; i < n; i += W)
-        v_store(y + i,
-                v_load(residual + i) + v_load(keep + i) * (v_load(x + i) + v_load(bias + i)));
+        v_store(y + i, v_load(residual + i) + v_load(keep + i) * v_load(x + i));
 }
 
 static void multiply_row(float *y, const float *a, const float *b, size_t n)
@@ -140,28 +140,19 @@ static void norm_row_backward(float *dx, float *dgain, float *dbias, const float
     }
 }
 
-static void bias_rows(float *x, const float *bias, size_t rows, size_t n)
-{
-    for (size_t row = 0; row < rows; row++, x += n)
-        for (size_t i = 0; i < n; i += W)
-            v_store(x + i, v_load(x + i) + v_load(bias + i));
-}
-
-static void gelu_rows(float *y, float *x, const float *bias, size_t rows, size_t n)
-{
-    for (size_t row = 0; row < rows; row++, x += n, y += n)
-        for (size_t i = 0; i < n; i += W) {
-            vf density, u = v_load(x + i) + v_load(bias + i);
-            v_store(x + i, u);
-            v_store(y + i, u * v_normal(u, &density));
-        }
-}
-
-static void gelu_rows_backward(float *dx, float *y, const float *dy, const float *x, size_t n)
+static void gelu_row(float *y, const float *x, size_t n)
 {
     for (size_t i = 0; i < n; i += W) {
-        vf density, u = v_load(x + i), phi = v_normal(u, &density);
-        v_store(dx + i, v_load(dy + i) * (phi + u * density));
+        vf u = v_load(x + i);
+        v_store(y + i, u * v_normal(u));
+    }
+}
+
+static void gelu_row_backward(float *dx, float *y, const float *dy, const float *x, size_t n)
+{
+    for (size_t i = 0; i < n; i += W) {
+        vf u = v_load(x + i), phi = v_normal(u);
+        v_store(dx + i, v_load(dy + i) * (phi + u * v_normal_density(u)));
         if (y != NULL)
             v_store(y + i, u * phi);
     }
@@ -213,12 +204,13 @@ const rz_kernels RZ_ISA(kernels) = {
     .multiply_row = multiply_row,
     .norm_row = norm_row,
     .norm_row_backward = norm_row_backward,
-    .bias_rows = bias_rows,
-    .gelu_rows = gelu_rows,
-    .gelu_rows_backward = gelu_rows_backward,
+    .gelu_row = gelu_row,
+    .gelu_row_backward = gelu_row_backward,
     .cross_entropy_row = cross_entropy_row,
     .attention = RZ_ISA(attention),
     .attention_backward = RZ_ISA(attention_backward),
-    .product_nt = RZ_ISA(product_nt),
+    .panel_columns = BLOCK_VECTORS * W,
+    .pack_panel = RZ_ISA(pack_panel),
+    .product_packed = RZ_ISA(product_packed),
     .exp_rows = exp_rows,
 };

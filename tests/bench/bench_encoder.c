@@ -166,7 +166,7 @@ int main(int argc, char **argv)
         status = rz_blas_describe(pool, &blas, &error);
     if (status == RZ_OK) {
         printf("%s, core %s, kernels %s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core,
-               blas.kernels, blas.threads, blas.gflops);
+               blas.path.name, blas.threads, blas.gflops);
         for (unsigned i = 0; i < blas.n_warnings; i++)
             printf("warning: %s\n", blas.warnings[i]);
     }

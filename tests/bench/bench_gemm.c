@@ -22,13 +22,13 @@ static void run_block(void *context, size_t task, unsigned worker)
 {
     (void)worker;
     const shape *s = context;
-    size_t row = task * RZ_GEMM_ROWS;
+    size_t row = task * 96;
     if (s->form == 0)
-        rz_gemm_nt(RZ_GEMM_ROWS, s->out, s->in, s->a + row * s->in, s->in, s->b, s->in,
-                   s->c + row * s->out, s->out);
+        rz_gemm_nt(96, s->out, s->in, s->a + row * s->in, s->in, s->b, s->in, s->c + row * s->out,
+                   s->out, false);
     else if (s->form == 1)
-        rz_gemm_nn(RZ_GEMM_ROWS, s->in, s->out, s->a + row * s->out, s->out, s->b, s->in,
-                   s->c + row * s->in, s->in, false);
+        rz_gemm_nn(96, s->in, s->out, s->a + row * s->out, s->out, s->b, s->in, s->c + row * s->in,
+                   s->in, false);
     else
         rz_gemm_tn_add(64, s->in, TOKENS, s->a + task * 64, s->out, s->b, s->in,
                        s->c + task * 64 * s->in, s->in);
@@ -36,7 +36,7 @@ static void run_block(void *context, size_t task, unsigned worker)
 
 static double measure(rz_pool *pool, shape *s)
 {
-    size_t tasks = s->form == 2 ? s->out / 64 : TOKENS / RZ_GEMM_ROWS;
+    size_t tasks = s->form == 2 ? s->out / 64 : TOKENS / 96;
     double best = 0.0, start = seconds_now();
     do {
         double before = seconds_now();
@@ -63,8 +63,8 @@ int main(void)
     if (status == RZ_OK)
         status = rz_blas_describe(pool, &blas, &error);
     if (status == RZ_OK)
-        printf("%s, core %s%s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core,
-               blas.own_product ? " (own forward product)" : "", blas.threads, blas.gflops);
+        printf("%s, core %s%s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core, "",
+               blas.threads, blas.gflops);
     for (size_t i = 0; status == RZ_OK && i < RZ_COUNT(shapes); i++) {
         double rate[3];
         for (int form = 0; form < 3; form++) {

@@ -5,24 +5,22 @@
 
 #include <string.h>
 
-/* columns[b] = column b of the weight, prefix[b] = sum of the columns before b. */
+/* columns[b] = column b of the weight, prefix[b] = bias + sum of the columns before b. */
 void encoder_age_prepare(rz_scratch *s, const rz_model *model)
 {
-    if (s->age_version == model->parameters_version)
-        return;
     size_t a = (size_t)model->config.age_hidden, bins = (size_t)model->config.age_bins;
     const float *weight = model->parameters + s->layout.age_in;
+    const float *bias = model->parameters + s->layout.age_in_bias;
     for (size_t c = 0; c < a; c++) {
         double sum = 0.0;
         for (size_t b = 0; b < bins; b++) {
             s->age_columns[b * a + c] = weight[c * bins + b];
-            s->age_prefix[b * a + c] = (float)sum;
+            s->age_prefix[b * a + c] = (float)sum + bias[c];
             sum += (double)weight[c * bins + b];
         }
         s->age_columns[bins * a + c] = 0.0f; /* past the last bin there is nothing to add */
-        s->age_prefix[bins * a + c] = (float)sum;
+        s->age_prefix[bins * a + c] = (float)sum + bias[c];
     }
-    s->age_version = model->parameters_version;
 }
 
 /* Numbers the distinct ages of the tile: age_index of its tokens, age_value of each number. */
@@ -61,8 +59,8 @@ static void forward_block(void *context, size_t task, unsigned worker)
     rz_scratch *s = p->s;
     const rz_config *c = &p->model->config;
     const float *w = p->model->parameters;
-    size_t a = (size_t)c->age_hidden, h = (size_t)c->hidden, first = task * RZ_GEMM_ROWS;
-    size_t rows = s->n_ages - first < RZ_GEMM_ROWS ? s->n_ages - first : RZ_GEMM_ROWS;
+    size_t a = (size_t)c->age_hidden, h = (size_t)c->hidden, first = task * RZ_ENCODER_BLOCK;
+    size_t rows = encoder_block_rows(task, s->n_ages);
     for (size_t r = first; r < first + rows; r++) {
         float months = s->age_value[r] / RZ_ENCODER_BIN_DAYS;
         float bounded = months > 0.0f ? months : 0.0f;
@@ -74,12 +72,10 @@ static void forward_block(void *context, size_t task, unsigned worker)
         memcpy(s->age_up + r * a, s->age_prefix + bin * a, a * sizeof(float));
         s->kernels->axpy(s->age_up + r * a, fraction, s->age_columns + bin * a, a);
     }
-    s->kernels->gelu_rows(s->age_active + first * a, s->age_up + first * a,
-                          w + s->layout.age_in_bias, rows, a);
-    float *out = s->age_vector + first * h;
-    rz_gemm_nt(rz_gemm_padded(rows), h, a, s->age_active + first * a, a, w + s->layout.age_out, a,
-               out, h);
-    s->kernels->bias_rows(out, w + s->layout.age_out_bias, rows, h);
+    s->kernels->gelu_row(s->age_active + first * a, s->age_up + first * a, rows * a);
+    rz_weight_product(&encoder_other_weight(p, RZ_ENCODER_AGE)->forward, rows,
+                      s->age_active + first * a, a, w + s->layout.age_out_bias,
+                      s->age_vector + first * h, h);
 }
 
 void encoder_age_forward(encoder_pass *p)
@@ -94,12 +90,11 @@ static void backward_block(void *context, size_t task, unsigned worker)
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     size_t a = (size_t)p->model->config.age_hidden, h = (size_t)p->model->config.hidden;
-    size_t first = task * RZ_GEMM_ROWS;
-    size_t rows = s->n_ages - first < RZ_GEMM_ROWS ? s->n_ages - first : RZ_GEMM_ROWS;
+    size_t first = task * RZ_ENCODER_BLOCK, rows = encoder_block_rows(task, s->n_ages);
     float *dup = s->dage_up + first * a, *sums = s->partials + task * s->partial_size;
-    rz_gemm_nn(rz_gemm_padded(rows), a, h, s->dage_vector + first * h, h,
-               p->model->parameters + s->layout.age_out, a, dup, a, false);
-    s->kernels->gelu_rows_backward(dup, NULL, dup, s->age_up + first * a, rows * a);
+    rz_weight_product(&encoder_other_weight(p, RZ_ENCODER_AGE)->backward, rows,
+                      s->dage_vector + first * h, h, NULL, dup, a);
+    s->kernels->gelu_row_backward(dup, NULL, dup, s->age_up + first * a, rows * a);
     memset(sums, 0, (a + h) * sizeof *sums);
     for (size_t r = 0; r < rows; r++) {
         s->kernels->add(sums, dup + r * a, a);

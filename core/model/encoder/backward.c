@@ -3,6 +3,8 @@
  * the weight; sums over tokens for biases and norms go block by block and are added up in order. */
 #include "model/encoder/encoder.h"
 
+#include "tensor/gemm.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -103,28 +105,29 @@ static void chain_block_backward(void *context, size_t task, unsigned worker)
     rz_scratch *s = p->s;
     const encoder_worker *mine = &s->worker[worker];
     const encoder_layer_buffers *b = encoder_layer(p, p->layer);
-    const encoder_layer_place *place = &s->layout.layer[p->layer];
-    const float *w = p->model->parameters;
     size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
-    size_t first = task * RZ_GEMM_ROWS;
-    size_t rows = p->rows - first < RZ_GEMM_ROWS ? p->rows - first : RZ_GEMM_ROWS;
-    size_t padded = rz_gemm_padded(rows);
+    size_t first = task * RZ_ENCODER_BLOCK, rows = encoder_block_rows(task, p->rows);
     bool post = p->model->config.norm == RZ_NORM_POST;
     float *residual = encoder_is_first_only(p, p->layer) ? s->dx_first : s->dx;
     float *sums = s->partials + task * s->partial_size, *dup = s->dup + first * f;
     memset(sums, 0, (6 * h + f) * sizeof *sums);
 
     residual_backward(p, 1, first, rows, s->dx, s->dmiddle, s->ddown, sums, mine->keep);
-    rz_gemm_nn(padded, f, h, s->ddown + first * h, h, w + place->down, f, mine->up, f, false);
-    s->kernels->gelu_rows_backward(dup, s->active + first * f, mine->up, b->up + first * f,
-                                   rows * f);
+    rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_DOWN)->backward, rows,
+                      s->ddown + first * h, h, NULL, mine->up, f);
+    s->kernels->gelu_row_backward(dup, s->active + first * f, mine->up, b->up + first * f,
+                                  rows * f);
     for (size_t r = 0; r < rows; r++)
         s->kernels->add(sums + 3 * h, dup + r * f, f);
-    rz_gemm_nn(padded, h, f, dup, f, w + place->up, h, s->dmiddle + first * h, h, post);
+    const rz_weight *up = &encoder_layer_weight(p, p->layer, RZ_ENCODER_UP)->backward;
+    if (post)
+        rz_weight_product_add(up, rows, dup, f, s->dmiddle + first * h, h);
+    else
+        rz_weight_product(up, rows, dup, f, NULL, s->dmiddle + first * h, h);
     residual_backward(p, 0, first, rows, s->dmiddle, residual, s->doutput, sums + 3 * h + f,
                       mine->keep);
-    rz_gemm_nn(padded, h, h, s->doutput + first * h, h, w + place->output, h,
-               s->dattended + first * h, h, false);
+    rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_OUTPUT)->backward, rows,
+                      s->doutput + first * h, h, NULL, s->dattended + first * h, h);
 }
 
 static void attend_backward(void *context, size_t task, unsigned worker)
@@ -167,8 +170,8 @@ static void project_block_backward(void *context, size_t task, unsigned worker)
     (void)worker;
     encoder_pass *p = context;
     rz_scratch *s = p->s;
-    size_t h = (size_t)p->model->config.hidden, first = task * RZ_GEMM_ROWS;
-    size_t rows = p->n_tokens - first < RZ_GEMM_ROWS ? p->n_tokens - first : RZ_GEMM_ROWS;
+    size_t h = (size_t)p->model->config.hidden, first = task * RZ_ENCODER_BLOCK;
+    size_t rows = encoder_block_rows(task, p->n_tokens);
     bool first_only = encoder_is_first_only(p, p->layer);
     size_t skip = first_only ? h : 0;
     const float *d = s->dqkv + first * 3 * h + skip;
@@ -176,9 +179,15 @@ static void project_block_backward(void *context, size_t task, unsigned worker)
     memset(sums, 0, 3 * h * sizeof *sums);
     for (size_t r = 0; r < rows; r++)
         s->kernels->add(sums + skip, d + r * 3 * h, 3 * h - skip);
-    rz_gemm_nn(rz_gemm_padded(rows), h, 3 * h - skip, d, 3 * h,
-               p->model->parameters + s->layout.layer[p->layer].qkv + skip * h, h,
-               s->dx + first * h, h, !first_only && p->model->config.norm == RZ_NORM_POST);
+    const rz_weight *query = &encoder_layer_weight(p, p->layer, RZ_ENCODER_QUERY)->backward,
+                    *key_value = &encoder_layer_weight(p, p->layer, RZ_ENCODER_KEY_VALUE)->backward;
+    float *dx = s->dx + first * h;
+    if (!first_only && p->model->config.norm == RZ_NORM_POST)
+        rz_weight_product_add(key_value, rows, d + h - skip, 3 * h, dx, h);
+    else
+        rz_weight_product(key_value, rows, d + h - skip, 3 * h, NULL, dx, h);
+    if (!first_only)
+        rz_weight_product_add(query, rows, d, 3 * h, dx, h);
 }
 
 /* What came through the queries and the residual of [CLS] alone joins the others. */
@@ -186,13 +195,13 @@ static void join_first(encoder_pass *p)
 {
     rz_scratch *s = p->s;
     const encoder_layer_place *place = &s->layout.layer[p->layer];
+    const rz_weight *query = &encoder_layer_weight(p, p->layer, RZ_ENCODER_QUERY)->backward;
     size_t h = (size_t)p->model->config.hidden;
     bool post = p->model->config.norm == RZ_NORM_POST;
-    for (size_t first = 0; first < p->n_seqs; first += RZ_GEMM_ROWS) {
-        size_t rows = p->n_seqs - first < RZ_GEMM_ROWS ? p->n_seqs - first : RZ_GEMM_ROWS;
-        rz_gemm_nn(rz_gemm_padded(rows), h, h, s->dq_first + first * h, h,
-                   p->model->parameters + place->qkv, h, s->dx_first + first * h, h, post);
-    }
+    if (post)
+        rz_weight_product_add(query, p->n_seqs, s->dq_first, h, s->dx_first, h);
+    else
+        rz_weight_product(query, p->n_seqs, s->dq_first, h, NULL, s->dx_first, h);
     if (!post)
         memset(s->dstream, 0, p->n_tokens * h * sizeof *s->dstream);
     for (size_t seq = 0; seq < p->n_seqs; seq++) {
@@ -246,8 +255,8 @@ static void embed_block_backward(void *context, size_t task, unsigned worker)
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const float *w = p->model->parameters;
-    size_t h = (size_t)p->model->config.hidden, first = task * RZ_GEMM_ROWS;
-    size_t rows = p->n_tokens - first < RZ_GEMM_ROWS ? p->n_tokens - first : RZ_GEMM_ROWS;
+    size_t h = (size_t)p->model->config.hidden, first = task * RZ_ENCODER_BLOCK;
+    size_t rows = encoder_block_rows(task, p->n_tokens);
     const encoder_norm *norm = &s->layer[0].attention_norm;
     float *sums = s->partials + task * s->partial_size, *keep = s->worker[worker].keep;
     memset(sums, 0, 4 * h * sizeof *sums);

@@ -87,7 +87,7 @@ static rz_status prepare(encoder_pass *p, bool training, rz_error *error)
     size_t rows = p->batch->n_tokens < p->s->tile_tokens ? p->batch->n_tokens : p->s->tile_tokens;
     status = encoder_scratch_grow(p->s, p->model, rows, training, p->batch->n_seqs, error);
     if (status == RZ_OK)
-        encoder_age_prepare(p->s, p->model);
+        status = encoder_weights_prepare(p->s, p->model, training, error);
     return status;
 }
 

@@ -2,12 +2,15 @@
  *
  * Work goes in tiles: whole timelines of at most about RZ_ENCODER_TILE tokens, so that activations
  * of a tile stay near the cores and memory does not grow with the batch. Within a tile, blocks of
- * RZ_GEMM_ROWS tokens are the tasks of the pool. Tiles and blocks depend on the batch alone, so the
- * number of threads never shows in a result.
+ * at most RZ_ENCODER_BLOCK tokens are the tasks of the pool. Forward, a row's result does not
+ * depend on its block, so blocks may follow the number of threads; backward, sums over a block are
+ * added up in order, so blocks depend on the batch alone. The number of threads never shows in a
+ * result.
  *
  *   config.c   configuration, tensors and where they lie
  *   batch.c    timelines -> tokens          masking.c  what pretraining hides
- *   scratch.c  memory of a pass             age.c      ages -> vectors
+ *   scratch.c  memory of a pass             weights.c  weights as products read them
+ *   age.c      ages -> vectors
  *   layers.c   forward                      backward.c the same backwards
  *   heads.c    losses of pretraining and tasks
  *   encoder.c  the family: checks, tiles, order of the passes */
@@ -15,12 +18,14 @@
 #define RZ_MODEL_ENCODER_ENCODER_H
 
 #include "model/model.h"
-#include "tensor/gemm.h"
-#include "tensor/kernels.h"
+#include "tensor/path.h"
+#include "tensor/weight.h"
 
 enum {
     RZ_ENCODER_LAYERS_MAX = 48,
     RZ_ENCODER_TILE = 2048,     /* tokens; a longer context makes it longer */
+    RZ_ENCODER_BLOCK = 96,      /* tokens of a task, backward; at most, forward */
+    RZ_ENCODER_SLICE = 256,     /* feed-forward units that exist at a time, at most */
     RZ_ENCODER_LOSS_ROWS = 512, /* masked positions whose logits exist at a time */
     RZ_ENCODER_LOSS_BLOCK = 64, /* of them in one task */
     RZ_ENCODER_JOBS_MAX = 16,
@@ -61,6 +66,28 @@ typedef struct encoder_layout {
     size_t head[RZ_HEADS_MAX], head_bias[RZ_HEADS_MAX];
 } encoder_layout;
 
+/* Weights of products, packed: those of a layer, then the others. */
+enum {
+    RZ_ENCODER_QUERY,
+    RZ_ENCODER_KEY_VALUE,
+    RZ_ENCODER_OUTPUT,
+    RZ_ENCODER_UP,
+    RZ_ENCODER_DOWN,
+    RZ_ENCODER_LAYER_WEIGHTS
+};
+enum {
+    RZ_ENCODER_AGE,
+    RZ_ENCODER_DIAGNOSES, /* transform, decoder */
+    RZ_ENCODER_MEDICATIONS = RZ_ENCODER_DIAGNOSES + 2,
+    RZ_ENCODER_OTHER_WEIGHTS = RZ_ENCODER_MEDICATIONS + 2,
+    RZ_ENCODER_WEIGHTS_MAX =
+        RZ_ENCODER_LAYERS_MAX * RZ_ENCODER_LAYER_WEIGHTS + RZ_ENCODER_OTHER_WEIGHTS
+};
+
+typedef struct encoder_weight {
+    rz_weight forward, backward; /* backward: packed in training only */
+} encoder_weight;
+
 /* One application of a layer norm: its place and what its gradient needs (NULL in inference). */
 typedef struct encoder_norm {
     encoder_norm_place place;
@@ -79,8 +106,8 @@ typedef struct encoder_layer_buffers { /* n = rows of the tile, padded */
 } encoder_layer_buffers;
 
 typedef struct encoder_worker {
-    float *y;         /* [RZ_GEMM_ROWS, hidden] */
-    float *up;        /* [RZ_GEMM_ROWS, feed_forward] */
+    float *y;         /* [RZ_ENCODER_BLOCK, hidden] */
+    float *up;        /* [RZ_ENCODER_BLOCK, feed_forward] */
     float *keep;      /* [hidden, rounded up to 128] */
     float *attention; /* rz_attention_scratch */
 } encoder_worker;
@@ -95,12 +122,19 @@ typedef struct encoder_job {
 
 struct rz_scratch {
     encoder_layout layout;
-    const rz_kernels *kernels;
+    rz_tensor_path path;
+    const rz_kernels *kernels; /* of the path */
+    size_t slice;              /* feed-forward units of a step, a multiple of panel_columns */
+    encoder_weight weight[RZ_ENCODER_WEIGHTS_MAX];
+    size_t n_weights;
+    float *packed; /* their panels */
+    bool packed_backward;
+    uint64_t weights_version; /* of the parameters that panels and age columns were made from */
     unsigned n_workers;
     encoder_worker *worker;
     size_t tile_tokens;
 
-    size_t rows; /* capacity of a tile, a multiple of RZ_GEMM_ROWS */
+    size_t rows; /* capacity of a tile, a multiple of RZ_ENCODER_BLOCK */
     bool training;
     void *memory;                                           /* everything below that a tile needs */
     encoder_layer_buffers layer[RZ_ENCODER_LAYERS_MAX + 1]; /* [layers].x: the output */
@@ -126,8 +160,7 @@ struct rz_scratch {
     double *loss_row;
     size_t logits_ld;
 
-    float *age_prefix, *age_columns; /* [bins + 1, age_hidden] sums of columns, columns */
-    uint64_t age_version;            /* of the parameters that they were made from */
+    float *age_prefix, *age_columns; /* [bins + 1, age_hidden] bias + sums of columns, columns */
     float *dage_whole, *dage_part;   /* [bins + 1, age_hidden] */
 
     float *pooled, *logits; /* of the whole batch */
@@ -148,10 +181,13 @@ typedef struct encoder_pass {
     bool first_only; /* the last layer's queries are the [CLS] tokens only */
     size_t layer;    /* of the running stage */
     size_t rows;     /* its rows: n_tokens, or n_seqs where first_only */
+    size_t block;    /* of them in a task, forward */
+    size_t n_parts;  /* tasks into which the heads of a timeline are cut */
     encoder_job job[RZ_ENCODER_JOBS_MAX];
     size_t n_jobs, n_job_tasks;
     /* The running code head. */
     const encoder_code_head_place *code_head;
+    const encoder_weight *code_weights; /* transform, decoder */
     const uint32_t *positions;
     const int32_t *labels;
     float weight;
@@ -176,6 +212,20 @@ rz_status encoder_scratch_new(const rz_model *model, rz_scratch **out, rz_error 
 void encoder_scratch_free(rz_scratch *scratch);
 rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows, bool training,
                                size_t n_seqs, rz_error *error);
+
+/* weights.c: panels of the parameters as they are now, and of the weights by name. */
+rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool training,
+                                  rz_error *error);
+static inline const encoder_weight *encoder_layer_weight(const encoder_pass *p, size_t layer,
+                                                         int which)
+{
+    return &p->s->weight[layer * RZ_ENCODER_LAYER_WEIGHTS + (size_t)which];
+}
+static inline const encoder_weight *encoder_other_weight(const encoder_pass *p, int which)
+{
+    return &p->s->weight[(size_t)p->model->config.layers * RZ_ENCODER_LAYER_WEIGHTS +
+                         (size_t)which];
+}
 
 /* age.c: vectors of the tile's distinct ages, and back. */
 void encoder_age_prepare(rz_scratch *s, const rz_model *model);
@@ -205,7 +255,13 @@ static inline float *encoder_states(const encoder_pass *p)
 }
 static inline size_t encoder_blocks(size_t rows)
 {
-    return (rows + RZ_GEMM_ROWS - 1) / RZ_GEMM_ROWS;
+    return (rows + RZ_ENCODER_BLOCK - 1) / RZ_ENCODER_BLOCK;
+}
+/* Rows of block `task` of n rows, backward. */
+static inline size_t encoder_block_rows(size_t task, size_t n)
+{
+    size_t left = n - task * RZ_ENCODER_BLOCK;
+    return left < RZ_ENCODER_BLOCK ? left : RZ_ENCODER_BLOCK;
 }
 
 /* backward.c: a list of weight gradients, run together. */

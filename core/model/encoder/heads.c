@@ -31,41 +31,41 @@ static void code_block(void *context, size_t task, unsigned worker)
     size_t h = (size_t)p->model->config.hidden, ld = s->logits_ld;
     size_t first = task * RZ_ENCODER_LOSS_BLOCK;
     size_t rows = p->rows - first < RZ_ENCODER_LOSS_BLOCK ? p->rows - first : RZ_ENCODER_LOSS_BLOCK;
-    size_t padded = rz_gemm_padded(rows), at = first * h;
+    const encoder_weight *transform = &p->code_weights[0], *decoder = &p->code_weights[1];
+    size_t at = first * h;
     float *logits = s->loss_logits + first * ld;
 
     for (size_t r = first; r < first + rows; r++)
         memcpy(s->loss_x + r * h, states + (p->positions[r] - p->first_token) * h,
                h * sizeof(float));
-    rz_gemm_nt(padded, h, h, s->loss_x + at, h, w + head->transform, h, s->loss_up + at, h);
-    k->gelu_rows(s->loss_active + at, s->loss_up + at, w + head->transform_bias, rows, h);
+    rz_weight_product(&transform->forward, rows, s->loss_x + at, h, w + head->transform_bias,
+                      s->loss_up + at, h);
+    k->gelu_row(s->loss_active + at, s->loss_up + at, rows * h);
     for (size_t r = first; r < first + rows; r++)
         s->loss_inverse[r] =
             k->norm_row(s->loss_z + r * h, s->loss_normal + r * h, s->loss_active + r * h,
                         w + head->norm.gain, w + head->norm.bias, RZ_ENCODER_EPSILON, h);
-    rz_gemm_nt(padded, head->n_codes, h, s->loss_z + at, h, w + head->decoder, h, logits, ld);
-    for (size_t r = 0; r < rows; r++) {
-        k->add(logits + r * ld, w + head->decoder_bias, head->n_codes);
+    rz_weight_product(&decoder->forward, rows, s->loss_z + at, h, w + head->decoder_bias, logits,
+                      ld);
+    for (size_t r = 0; r < rows; r++)
         s->loss_row[first + r] = k->cross_entropy_row(logits + r * ld, (size_t)p->labels[first + r],
                                                       p->weight, head->n_codes);
-    }
     if (p->grads == NULL)
         return;
     float *sums = s->partials + task * s->partial_size;
     memset(sums, 0, 2 * h * sizeof *sums);
-    rz_gemm_nn(padded, h, head->n_codes, logits, ld, w + head->decoder, h, s->loss_dz + at, h,
-               false);
+    rz_weight_product(&decoder->backward, rows, logits, ld, NULL, s->loss_dz + at, h);
     for (size_t r = first; r < first + rows; r++)
         k->norm_row_backward(s->loss_du + r * h, sums, sums + h, s->loss_dz + r * h,
                              s->loss_normal + r * h, w + head->norm.gain, s->loss_inverse[r], h);
-    k->gelu_rows_backward(s->loss_du + at, NULL, s->loss_du + at, s->loss_up + at, rows * h);
-    rz_gemm_nn(padded, h, h, s->loss_du + at, h, w + head->transform, h, s->loss_dz + at, h, false);
+    k->gelu_row_backward(s->loss_du + at, NULL, s->loss_du + at, s->loss_up + at, rows * h);
+    rz_weight_product(&transform->backward, rows, s->loss_du + at, h, NULL, s->loss_dz + at, h);
     for (size_t r = first; r < first + rows; r++)
         k->add(s->dx + (p->positions[r] - p->first_token) * h, s->loss_dz + r * h, h);
 }
 
 /* Chunk by chunk, so that logits over a large vocabulary stay bounded. Gives the sum of losses. */
-static double code_losses(encoder_pass *p, const encoder_code_head_place *head,
+static double code_losses(encoder_pass *p, const encoder_code_head_place *head, int weights,
                           const uint32_t *positions, const int32_t *labels, size_t n, float weight)
 {
     rz_scratch *s = p->s;
@@ -73,6 +73,7 @@ static double code_losses(encoder_pass *p, const encoder_code_head_place *head,
     double loss = 0.0;
     tile_range(p, positions, n, &begin, &end);
     p->code_head = head;
+    p->code_weights = encoder_other_weight(p, weights);
     p->weight = weight;
     for (size_t chunk = begin; chunk < end; chunk += RZ_ENCODER_LOSS_ROWS) {
         p->rows = end - chunk < RZ_ENCODER_LOSS_ROWS ? end - chunk : RZ_ENCODER_LOSS_ROWS;
@@ -124,11 +125,12 @@ static double age_losses(encoder_pass *p)
 void encoder_pretrain_losses(encoder_pass *p)
 {
     const rz_targets *t = p->targets;
-    p->losses->diagnosis += code_losses(p, &p->s->layout.diagnoses, t->diagnosis_positions,
-                                        t->diagnosis_labels, t->n_diagnoses, t->diagnosis_weight);
+    p->losses->diagnosis +=
+        code_losses(p, &p->s->layout.diagnoses, RZ_ENCODER_DIAGNOSES, t->diagnosis_positions,
+                    t->diagnosis_labels, t->n_diagnoses, t->diagnosis_weight);
     p->losses->medication +=
-        code_losses(p, &p->s->layout.medications, t->medication_positions, t->medication_labels,
-                    t->n_medications, t->medication_weight);
+        code_losses(p, &p->s->layout.medications, RZ_ENCODER_MEDICATIONS, t->medication_positions,
+                    t->medication_labels, t->n_medications, t->medication_weight);
     p->losses->age += age_losses(p);
 }
 

@@ -6,6 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+enum {
+    ROWS_STEP = 12,      /* blocks are of whole register blocks on every instruction set */
+    TASKS_PER_WORKER = 8 /* of attention, at least */
+};
+
 const encoder_norm *encoder_norm_after(const encoder_pass *p, size_t layer, int step)
 {
     rz_scratch *s = p->s;
@@ -49,15 +54,31 @@ static const float *dropout_row(const encoder_pass *p, uint64_t site, size_t tok
 static void project(const encoder_pass *p, size_t layer, size_t first, size_t rows)
 {
     const encoder_layer_buffers *b = encoder_layer(p, layer);
-    const encoder_layer_place *place = &p->s->layout.layer[layer];
-    const float *w = p->model->parameters;
+    const float *bias = p->model->parameters + p->s->layout.layer[layer].qkv_bias;
     size_t h = (size_t)p->model->config.hidden;
-    size_t skip = encoder_is_first_only(p, layer) ? h : 0, n = 3 * h - skip;
-    float *out = b->qkv + first * 3 * h + skip;
-    rz_gemm_nt(rz_gemm_padded(rows), n, h, b->x + first * h, h, w + place->qkv + skip * h, h, out,
-               3 * h);
-    for (size_t r = 0; r < rows; r++)
-        p->s->kernels->add(out + r * 3 * h, w + place->qkv_bias + skip, n);
+    const float *x = b->x + first * h;
+    float *out = b->qkv + first * 3 * h;
+    if (!encoder_is_first_only(p, layer))
+        rz_weight_product(&encoder_layer_weight(p, layer, RZ_ENCODER_QUERY)->forward, rows, x, h,
+                          bias, out, 3 * h);
+    rz_weight_product(&encoder_layer_weight(p, layer, RZ_ENCODER_KEY_VALUE)->forward, rows, x, h,
+                      bias + h, out + h, 3 * h);
+}
+
+/* Rows of a task, so that workers end together, and of this one. */
+static void run_blocks(encoder_pass *p, size_t n, rz_pool_fn *block)
+{
+    size_t workers = rz_pool_size(p->model->pool), round = workers * RZ_ENCODER_BLOCK;
+    size_t tasks = workers * ((n + round - 1) / round);
+    p->block = (n + tasks - 1) / tasks;
+    p->block = (p->block + ROWS_STEP - 1) / ROWS_STEP * ROWS_STEP;
+    rz_pool_run(p->model->pool, (n + p->block - 1) / p->block, block, p);
+}
+
+static size_t block_rows(const encoder_pass *p, size_t task, size_t n)
+{
+    size_t left = n - task * p->block;
+    return left < p->block ? left : p->block;
 }
 
 /* x = dropout(LayerNorm(E[token] + age vector)); norm = pre: the stream, and its first norm. */
@@ -66,8 +87,8 @@ static void embed_block(void *context, size_t task, unsigned worker)
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const float *codes = p->model->parameters + s->layout.codes;
-    size_t h = (size_t)p->model->config.hidden, first = task * RZ_GEMM_ROWS;
-    size_t rows = p->n_tokens - first < RZ_GEMM_ROWS ? p->n_tokens - first : RZ_GEMM_ROWS;
+    size_t h = (size_t)p->model->config.hidden, first = task * p->block;
+    size_t rows = block_rows(p, task, p->n_tokens);
     bool pre = p->model->config.norm == RZ_NORM_PRE;
     float *keep = s->worker[worker].keep, *sum = s->worker[worker].y;
     for (size_t r = first; r < first + rows; r++) {
@@ -92,51 +113,62 @@ static void first_block(void *context, size_t task, unsigned worker)
     (void)worker;
     encoder_pass *p = context;
     rz_scratch *s = p->s;
-    const encoder_layer_place *place = &s->layout.layer[p->layer];
-    const float *w = p->model->parameters, *x = encoder_layer(p, p->layer)->x;
-    size_t h = (size_t)p->model->config.hidden, first = task * RZ_GEMM_ROWS;
-    size_t rows = p->n_seqs - first < RZ_GEMM_ROWS ? p->n_seqs - first : RZ_GEMM_ROWS;
+    const float *x = encoder_layer(p, p->layer)->x;
+    size_t h = (size_t)p->model->config.hidden, first = task * p->block;
+    size_t rows = block_rows(p, task, p->n_seqs);
     for (size_t r = first; r < first + rows; r++) {
         size_t from = p->batch->offsets[p->first_seq + r] - p->first_token;
         memcpy(s->x_first + r * h, x + from * h, h * sizeof *x);
         if (p->model->config.norm == RZ_NORM_PRE)
             memcpy(s->stream_first + r * h, s->stream + from * h, h * sizeof *x);
     }
-    float *q = s->q_first + first * h;
-    rz_gemm_nt(rz_gemm_padded(rows), h, h, s->x_first + first * h, h, w + place->qkv, h, q, h);
-    s->kernels->bias_rows(q, w + place->qkv_bias, rows, h);
+    rz_weight_product(
+        &encoder_layer_weight(p, p->layer, RZ_ENCODER_QUERY)->forward, rows, s->x_first + first * h,
+        h, p->model->parameters + s->layout.layer[p->layer].qkv_bias, s->q_first + first * h, h);
 }
 
+/* Some heads of one timeline. */
 static void attend(void *context, size_t task, unsigned worker)
 {
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const encoder_layer_buffers *b = encoder_layer(p, p->layer);
     size_t heads = (size_t)p->model->config.heads, h = (size_t)p->model->config.hidden;
-    size_t hd = h / heads, head = task % heads, seq = p->first_seq + task / heads;
+    size_t hd = h / heads, part = task % p->n_parts, seq = p->first_seq + task / p->n_parts;
     size_t from = p->batch->offsets[seq] - p->first_token;
     size_t length = p->batch->offsets[seq + 1] - p->batch->offsets[seq];
     bool first_only = encoder_is_first_only(p, p->layer);
-    size_t row = first_only ? task / heads : from;
-    const float *qkv = b->qkv + from * 3 * h + head * hd;
-    rz_attention a = {.n_queries = first_only ? 1 : length,
-                      .n_keys = length,
-                      .head_size = hd,
-                      .q = first_only ? s->q_first + row * h + head * hd : qkv,
-                      .k = qkv + h,
-                      .v = qkv + 2 * h,
-                      .ldq = first_only ? h : 3 * h,
-                      .ldkv = 3 * h,
-                      .scale = 1.0f / sqrtf((float)hd)};
-    s->kernels->attention(&a, b->attended + row * h + head * hd, h,
-                          p->keep ? b->log_sum_exp + head * s->rows + row : NULL,
-                          s->worker[worker].attention);
+    size_t row = first_only ? task / p->n_parts : from;
+    size_t end = (part + 1) * heads / p->n_parts;
+    for (size_t head = part * heads / p->n_parts; head < end; head++) {
+        const float *qkv = b->qkv + from * 3 * h + head * hd;
+        rz_attention a = {.n_queries = first_only ? 1 : length,
+                          .n_keys = length,
+                          .head_size = hd,
+                          .q = first_only ? s->q_first + row * h + head * hd : qkv,
+                          .k = qkv + h,
+                          .v = qkv + 2 * h,
+                          .ldq = first_only ? h : 3 * h,
+                          .ldkv = 3 * h,
+                          .scale = 1.0f / sqrtf((float)hd)};
+        s->kernels->attention(&a, b->attended + row * h + head * hd, h,
+                              p->keep ? b->log_sum_exp + head * s->rows + row : NULL,
+                              s->worker[worker].attention);
+    }
 }
 
-/* out = norm of residual + dropout(y + bias), over rows. norm = pre keeps the sum as the stream. */
+/* Enough tasks that workers end together, but none too small to be worth its start. */
+static void run_attention(encoder_pass *p)
+{
+    size_t workers = rz_pool_size(p->model->pool), heads = (size_t)p->model->config.heads;
+    size_t parts = workers == 1 ? 1 : (TASKS_PER_WORKER * workers + p->n_seqs - 1) / p->n_seqs;
+    p->n_parts = parts < heads ? parts : heads;
+    rz_pool_run(p->model->pool, p->n_seqs * p->n_parts, attend, p);
+}
+
+/* out = norm of residual + dropout(y), over rows. norm = pre keeps the sum as the stream. */
 static void add_and_normalise(const encoder_pass *p, int step, size_t first, size_t rows,
-                              const float *y, const float *bias, const float *residual, float *out,
-                              float *keep)
+                              const float *y, const float *residual, float *out, float *keep)
 {
     rz_scratch *s = p->s;
     size_t h = (size_t)p->model->config.hidden;
@@ -148,51 +180,74 @@ static void add_and_normalise(const encoder_pass *p, int step, size_t first, siz
         const float *mask = dropout_row(p, RZ_ENCODER_SITE_LAYERS + 2 * p->layer + (uint64_t)step,
                                         encoder_row_token(p, row), keep);
         float *sum = pre ? stream + row * h : out + row * h;
-        s->kernels->residual_row(sum, y + r * h, bias, mask, pre ? sum : residual + row * h, h);
+        s->kernels->residual_row(sum, y + r * h, mask, pre ? sum : residual + row * h, h);
         normalise(p, norm, sum, row, out + row * h);
     }
 }
 
+/* y = W_down gelu(W_up x + b) + b over rows, some units at a time, so that they stay near the core.
+ * What comes before GELU is kept for the backward pass when there is one. */
+static void feed_forward(const encoder_pass *p, const encoder_worker *mine, size_t first,
+                         size_t rows)
+{
+    const rz_scratch *s = p->s;
+    const encoder_layer_buffers *b = encoder_layer(p, p->layer);
+    const encoder_layer_place *place = &s->layout.layer[p->layer];
+    const rz_weight *up = &encoder_layer_weight(p, p->layer, RZ_ENCODER_UP)->forward,
+                    *down = &encoder_layer_weight(p, p->layer, RZ_ENCODER_DOWN)->forward;
+    const float *w = p->model->parameters, *x = b->middle;
+    size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
+    for (size_t unit = 0; unit < f; unit += s->slice) {
+        size_t n = f - unit < s->slice ? f - unit : s->slice;
+        rz_weight slice_up = rz_weight_columns(up, unit, n),
+                  slice_down = rz_weight_depths(down, unit, n);
+        float *before = p->keep ? b->up + first * f + unit : mine->up;
+        size_t ld = p->keep ? f : n;
+        rz_weight_product(&slice_up, rows, x + first * h, h, w + place->up_bias + unit, before, ld);
+        for (size_t r = 0; r < rows; r++)
+            s->kernels->gelu_row(mine->up + r * n, before + r * ld, n);
+        if (unit == 0)
+            rz_weight_product(&slice_down, rows, mine->up, n, w + place->down_bias, mine->y, h);
+        else
+            rz_weight_product_add(&slice_down, rows, mine->up, n, mine->y, h);
+    }
+}
+
+/* Everything between two attentions, for a block of rows. */
 static void chain_block(void *context, size_t task, unsigned worker)
 {
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const encoder_worker *mine = &s->worker[worker];
     const encoder_layer_buffers *b = encoder_layer(p, p->layer);
-    const encoder_layer_place *place = &s->layout.layer[p->layer];
-    const float *w = p->model->parameters;
-    size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
-    size_t first = task * RZ_GEMM_ROWS;
-    size_t rows = p->rows - first < RZ_GEMM_ROWS ? p->rows - first : RZ_GEMM_ROWS;
-    size_t padded = rz_gemm_padded(rows);
+    size_t h = (size_t)p->model->config.hidden, first = task * p->block;
+    size_t rows = block_rows(p, task, p->rows);
     const float *x = encoder_is_first_only(p, p->layer) ? s->x_first : b->x;
-    float *out = encoder_layer(p, p->layer + 1)->x;
 
-    rz_gemm_nt(padded, h, h, b->attended + first * h, h, w + place->output, h, mine->y, h);
-    add_and_normalise(p, 0, first, rows, mine->y, w + place->output_bias, x, b->middle, mine->keep);
-    float *up = p->keep ? b->up + first * f : mine->up;
-    rz_gemm_nt(padded, f, h, b->middle + first * h, h, w + place->up, h, up, f);
-    s->kernels->gelu_rows(mine->up, up, w + place->up_bias, rows, f);
-    rz_gemm_nt(padded, h, f, mine->up, f, w + place->down, f, mine->y, h);
-    add_and_normalise(p, 1, first, rows, mine->y, w + place->down_bias, b->middle, out, mine->keep);
+    rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_OUTPUT)->forward, rows,
+                      b->attended + first * h, h,
+                      p->model->parameters + s->layout.layer[p->layer].output_bias, mine->y, h);
+    add_and_normalise(p, 0, first, rows, mine->y, x, b->middle, mine->keep);
+    feed_forward(p, mine, first, rows);
+    add_and_normalise(p, 1, first, rows, mine->y, b->middle, encoder_layer(p, p->layer + 1)->x,
+                      mine->keep);
     if (p->layer + 1 < (size_t)p->model->config.layers)
         project(p, p->layer + 1, first, rows);
 }
 
 void encoder_layers_forward(encoder_pass *p)
 {
-    rz_pool *pool = p->model->pool;
     encoder_age_forward(p);
     p->layer = 0;
     p->rows = p->n_tokens;
-    rz_pool_run(pool, encoder_blocks(p->n_tokens), embed_block, p);
+    run_blocks(p, p->n_tokens, embed_block);
     for (size_t layer = 0; layer < (size_t)p->model->config.layers; layer++) {
         p->layer = layer;
         if (encoder_is_first_only(p, layer)) {
-            rz_pool_run(pool, encoder_blocks(p->n_seqs), first_block, p);
+            run_blocks(p, p->n_seqs, first_block);
             p->rows = p->n_seqs;
         }
-        rz_pool_run(pool, p->n_seqs * (size_t)p->model->config.heads, attend, p);
-        rz_pool_run(pool, encoder_blocks(p->rows), chain_block, p);
+        run_attention(p);
+        run_blocks(p, p->rows, chain_block);
     }
 }

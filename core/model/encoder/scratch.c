@@ -3,6 +3,7 @@
 #include "model/encoder/encoder.h"
 
 #include "base/size.h"
+#include "tensor/gemm.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -129,8 +130,8 @@ static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config)
 {
     size_t h = (size_t)config->hidden, longest = (size_t)config->context;
     for (unsigned i = 0; i < s->n_workers; i++) {
-        s->worker[i].y = floats(c, RZ_GEMM_ROWS, h);
-        s->worker[i].up = floats(c, RZ_GEMM_ROWS, (size_t)config->feed_forward);
+        s->worker[i].y = floats(c, RZ_ENCODER_BLOCK, h);
+        s->worker[i].up = floats(c, RZ_ENCODER_BLOCK, (size_t)config->feed_forward);
         s->worker[i].keep = floats(c, (h + 127) / 128 * 128, 1);
         s->worker[i].attention =
             floats(c, rz_attention_scratch(longest, h / (size_t)config->heads), 1);
@@ -187,13 +188,11 @@ rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows
     if (status != RZ_OK || (s->memory != NULL && rows <= s->rows && (s->training || !training)))
         return status;
     rows = rows > 0 ? rows : 1;
-    rows = encoder_blocks(rows > s->rows ? rows : s->rows) * RZ_GEMM_ROWS;
+    rows = encoder_blocks(rows > s->rows ? rows : s->rows) * RZ_ENCODER_BLOCK;
     training = training || s->training;
     rz_scratch plan = *s;
     carver count = {0};
     lay_out(&count, &plan, &model->config, rows, training);
-    /* Zeroed: products also run over the padding rows, whose content is never used but must be
-     * numbers, or the arithmetic crawls. */
     void *memory = count.overflow ? NULL : aligned_alloc(64, count.used);
     if (memory == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of activations", count.used);
@@ -202,7 +201,7 @@ rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows
     s->memory = memory;
     s->rows = rows;
     s->training = training;
-    s->age_version = 0;
+    s->weights_version = 0; /* the age columns lie in this block */
     carver place = {.base = memory};
     lay_out(&place, s, &model->config, rows, training);
     return RZ_OK;
@@ -221,14 +220,17 @@ rz_status encoder_scratch_new(const rz_model *model, rz_scratch **out, rz_error 
     }
     s->worker = worker;
     s->n_workers = n;
-    s->kernels = rz_kernels_find(NULL);
     size_t context = (size_t)model->config.context;
     s->tile_tokens = context > RZ_ENCODER_TILE ? context : RZ_ENCODER_TILE;
-    rz_status status = encoder_layout_find(model, &s->layout, error);
+    rz_status status = rz_tensor_choose(&s->path, error);
+    if (status == RZ_OK)
+        status = encoder_layout_find(model, &s->layout, error);
     if (status != RZ_OK) {
         encoder_scratch_free(s);
         return status;
     }
+    s->kernels = s->path.kernels;
+    s->slice = RZ_ENCODER_SLICE / s->kernels->panel_columns * s->kernels->panel_columns;
     *out = s;
     return RZ_OK;
 }
@@ -238,6 +240,7 @@ void encoder_scratch_free(rz_scratch *s)
     if (s == NULL)
         return;
     free(s->memory);
+    free(s->packed);
     free(s->worker);
     free(s->pooled);
     free(s->logits);

@@ -1,0 +1,87 @@
+/* The weights as products read them. Packing costs as much as reading them once, and is done again
+ * only after the parameters have changed. */
+#include "model/encoder/encoder.h"
+
+#include <stdlib.h>
+
+static encoder_weight weight_of(const rz_scratch *s, const float *source, size_t out, size_t in)
+{
+    return (encoder_weight){.forward = rz_weight_forward(s->kernels, source, out, in),
+                            .backward = rz_weight_backward(s->kernels, source, out, in)};
+}
+
+static void list_weights(rz_scratch *s, const rz_model *model)
+{
+    const float *w = model->parameters;
+    size_t h = (size_t)model->config.hidden, f = (size_t)model->config.feed_forward, n = 0;
+    for (size_t i = 0; i < (size_t)model->config.layers; i++) {
+        const encoder_layer_place *place = &s->layout.layer[i];
+        s->weight[n++] = weight_of(s, w + place->qkv, h, h);
+        s->weight[n++] = weight_of(s, w + place->qkv + h * h, 2 * h, h);
+        s->weight[n++] = weight_of(s, w + place->output, h, h);
+        s->weight[n++] = weight_of(s, w + place->up, f, h);
+        s->weight[n++] = weight_of(s, w + place->down, h, f);
+    }
+    s->weight[n++] = weight_of(s, w + s->layout.age_out, h, (size_t)model->config.age_hidden);
+    const encoder_code_head_place *heads[] = {&s->layout.diagnoses, &s->layout.medications};
+    for (size_t i = 0; i < 2; i++) {
+        s->weight[n++] = weight_of(s, w + heads[i]->transform, heads[i]->n_codes > 0 ? h : 0, h);
+        s->weight[n++] = weight_of(s, w + heads[i]->decoder, heads[i]->n_codes, h);
+    }
+    s->n_weights = n;
+}
+
+/* Gives each weight its place in one block. The decoders are used in training alone. */
+static rz_status place_panels(rz_scratch *s, bool training, rz_error *error)
+{
+    size_t total = 0, n = training ? s->n_weights : s->n_weights - 4;
+    for (size_t i = 0; i < n; i++)
+        total += rz_weight_floats(&s->weight[i].forward) +
+                 (training ? rz_weight_floats(&s->weight[i].backward) : 0);
+    free(s->packed);
+    s->packed = aligned_alloc(64, total * sizeof *s->packed);
+    if (s->packed == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of packed weights",
+                       total * sizeof *s->packed);
+    float *next = s->packed;
+    for (size_t i = 0; i < n; i++) {
+        s->weight[i].forward.panels = next;
+        next += rz_weight_floats(&s->weight[i].forward);
+        if (!training)
+            continue;
+        s->weight[i].backward.panels = next;
+        next += rz_weight_floats(&s->weight[i].backward);
+    }
+    s->packed_backward = training;
+    return RZ_OK;
+}
+
+/* A task: one weight, one way. */
+static void pack(void *context, size_t task, unsigned worker)
+{
+    (void)worker;
+    const rz_scratch *s = context;
+    const encoder_weight *weight = &s->weight[task / 2];
+    const rz_weight *w = task % 2 == 0 ? &weight->forward : &weight->backward;
+    for (size_t i = 0; w->panels != NULL && i < rz_weight_panels(w); i++)
+        rz_weight_pack(w, i);
+}
+
+rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool training,
+                                  rz_error *error)
+{
+    rz_status status = RZ_OK;
+    if (s->n_weights == 0)
+        list_weights(s, model);
+    bool placed = !s->path.packed || (s->packed != NULL && (s->packed_backward || !training));
+    if (placed && s->weights_version == model->parameters_version)
+        return RZ_OK;
+    if (!placed)
+        status = place_panels(s, training, error);
+    if (status != RZ_OK)
+        return status;
+    rz_pool_run(model->pool, 2 * s->n_weights, pack, s);
+    encoder_age_prepare(s, model);
+    s->weights_version = model->parameters_version;
+    return RZ_OK;
+}

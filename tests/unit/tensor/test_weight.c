@@ -1,0 +1,181 @@
+/* Products with packed weights on every instruction set, and through the BLAS, against plain loops;
+ * and the property that patients rely on: a row's result does not depend on the rows around it. */
+#include "check.h"
+
+#include "base/rng.h"
+#include "base/size.h"
+#include "tensor/gemm.h"
+#include "tensor/path.h"
+#include "tensor/weight.h"
+
+enum { ROWS = 29, DEPTH_MAX = 300, WIDTH_MAX = 208 };
+
+typedef struct shape {
+    size_t n, k;
+} shape;
+
+static const shape shapes[] = {{1, 1},   {8, 8},     {16, 130},  {37, 3},   {48, 257},
+                               {96, 17}, {100, 300}, {128, 128}, {193, 64}, {208, 256}};
+
+static float a[ROWS * DEPTH_MAX], source[WIDTH_MAX * DEPTH_MAX], bias[WIDTH_MAX + RZ_LANES],
+    c[ROWS * WIDTH_MAX], whole[ROWS * WIDTH_MAX];
+
+static void fill(float *x, size_t n, uint64_t stream)
+{
+    rz_rng rng;
+    rz_rng_init(&rng, 3, stream);
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)rz_rng_normal(&rng);
+}
+
+/* The kernels of this CPU, packed, and the BLAS. */
+static size_t paths(rz_tensor_path *out)
+{
+    static const char *const names[] = {"generic", "avx2", "avx512", "openblas"};
+    size_t n = 0;
+    rz_error error = {0};
+    rz_gemm_setup();
+    for (size_t i = 0; i < RZ_COUNT(names); i++) {
+        (void)setenv("REZEPT_TENSOR", names[i], 1);
+        if (rz_tensor_choose(&out[n], &error) == RZ_OK)
+            n++;
+    }
+    (void)unsetenv("REZEPT_TENSOR");
+    assert_true(n >= 2);
+    return n;
+}
+
+static rz_weight packed(const rz_tensor_path *path, bool forward, shape s)
+{
+    rz_weight w = forward ? rz_weight_forward(path->kernels, source, s.n, s.k)
+                          : rz_weight_backward(path->kernels, source, s.k, s.n);
+    assert_int_equal(w.n, s.n);
+    assert_int_equal(w.k, s.k);
+    if (path->packed) {
+        w.panels = aligned_alloc(64, rz_weight_floats(&w) * sizeof(float));
+        assert_non_null(w.panels);
+        for (size_t i = 0; i < rz_weight_panels(&w); i++)
+            rz_weight_pack(&w, i);
+    }
+    return w;
+}
+
+static double element(const rz_weight *w, size_t i, size_t j)
+{
+    double sum = 0.0;
+    for (size_t p = 0; p < w->k; p++)
+        sum += (double)a[i * DEPTH_MAX + p] * (double)source[j * w->row + p * w->column];
+    return sum;
+}
+
+static void products(void **state)
+{
+    (void)state;
+    rz_tensor_path path[4];
+    size_t n_paths = paths(path);
+    fill(a, ROWS * DEPTH_MAX, 1);
+    fill(source, WIDTH_MAX * DEPTH_MAX, 2);
+    fill(bias, WIDTH_MAX, 3);
+    for (size_t f = 0; f < n_paths; f++)
+        for (size_t s = 0; s < RZ_COUNT(shapes); s++)
+            for (int way = 0; way < 2; way++) {
+                rz_weight w = packed(&path[f], way == 0, shapes[s]);
+                for (size_t rows = 1; rows <= ROWS; rows += rows < 10 ? 1 : 19) {
+                    rz_weight_product(&w, rows, a, DEPTH_MAX, bias, c, WIDTH_MAX);
+                    for (size_t i = 0; i < rows; i++)
+                        for (size_t j = 0; j < w.n; j++)
+                            check_near(c[i * WIDTH_MAX + j], element(&w, i, j) + (double)bias[j],
+                                       2e-4);
+                    rz_weight_product(&w, rows, a, DEPTH_MAX, NULL, c, WIDTH_MAX);
+                    rz_weight_product_add(&w, rows, a, DEPTH_MAX, c, WIDTH_MAX);
+                    for (size_t i = 0; i < rows; i++)
+                        for (size_t j = 0; j < w.n; j++)
+                            check_near(c[i * WIDTH_MAX + j], 2.0 * element(&w, i, j), 4e-4);
+                }
+                free(w.panels);
+            }
+}
+
+static void parts_are_the_whole(void **state)
+{
+    (void)state;
+    rz_tensor_path path[4];
+    size_t n_paths = paths(path);
+    shape s = {208, 256};
+    for (size_t f = 0; f < n_paths; f++) {
+        rz_weight w = packed(&path[f], true, s);
+        size_t step = w.kernels->panel_columns;
+        rz_weight_product(&w, ROWS, a, DEPTH_MAX, bias, whole, WIDTH_MAX);
+        for (size_t j = 0; j < w.n; j += 2 * step) {
+            rz_weight part = rz_weight_columns(&w, j, w.n - j < 2 * step ? w.n - j : 2 * step);
+            rz_weight_product(&part, ROWS, a, DEPTH_MAX, bias + j, c + j, WIDTH_MAX);
+        }
+        for (size_t i = 0; i < ROWS * WIDTH_MAX; i++)
+            check_near(c[i], whole[i], 2e-4);
+        for (size_t p = 0; p < w.k; p += 100) {
+            rz_weight part = rz_weight_depths(&w, p, w.k - p < 100 ? w.k - p : 100);
+            if (p == 0)
+                rz_weight_product(&part, ROWS, a + p, DEPTH_MAX, bias, c, WIDTH_MAX);
+            else
+                rz_weight_product_add(&part, ROWS, a + p, DEPTH_MAX, c, WIDTH_MAX);
+        }
+        for (size_t i = 0; i < ROWS * WIDTH_MAX; i++)
+            check_near(c[i], whole[i], 2e-4);
+        free(w.panels);
+    }
+}
+
+static void a_row_does_not_see_its_neighbours(void **state)
+{
+    (void)state;
+    rz_tensor_path path[4];
+    size_t n_paths = paths(path);
+    for (size_t f = 0; f < n_paths; f++) {
+        if (!path[f].packed)
+            continue; /* a BLAS need not promise it */
+        for (size_t s = 0; s < RZ_COUNT(shapes); s++) {
+            rz_weight w = packed(&path[f], true, shapes[s]);
+            rz_weight_product(&w, ROWS, a, DEPTH_MAX, bias, whole, WIDTH_MAX);
+            for (size_t first = 0; first < 9; first++)
+                for (size_t rows = 1; first + rows <= ROWS; rows++) {
+                    rz_weight_product(&w, rows, a + first * DEPTH_MAX, DEPTH_MAX, bias, c,
+                                      WIDTH_MAX);
+                    for (size_t i = 0; i < rows; i++)
+                        assert_memory_equal(c + i * WIDTH_MAX, whole + (first + i) * WIDTH_MAX,
+                                            w.n * sizeof *c);
+                }
+            free(w.panels);
+        }
+    }
+}
+
+static void a_path_can_be_forced(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_tensor_path path;
+    check_ok(rz_tensor_choose(&path, &error));
+    assert_true(path.packed);
+    assert_ptr_equal(path.kernels, rz_kernels_find(NULL));
+    (void)setenv("REZEPT_TENSOR", "generic", 1);
+    check_ok(rz_tensor_choose(&path, &error));
+    assert_string_equal(path.name, "generic");
+    assert_string_equal(path.why, "REZEPT_TENSOR=generic");
+    (void)setenv("REZEPT_TENSOR", "openblas", 1);
+    check_ok(rz_tensor_choose(&path, &error));
+    assert_string_equal(path.name, "openblas");
+    assert_false(path.packed);
+    (void)setenv("REZEPT_TENSOR", "mmx", 1);
+    assert_int_equal(rz_tensor_choose(&path, &error), RZ_E_INVALID);
+    assert_non_null(strstr(error.text, "REZEPT_TENSOR=mmx"));
+    (void)unsetenv("REZEPT_TENSOR");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(products),
+                                       cmocka_unit_test(parts_are_the_whole),
+                                       cmocka_unit_test(a_row_does_not_see_its_neighbours),
+                                       cmocka_unit_test(a_path_can_be_forced)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
