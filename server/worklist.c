@@ -87,6 +87,15 @@ static json_t *row_json(const rz_worklist_row *row)
                      time_json(row->score.scored_at), "stale", (int)row->stale);
 }
 
+static json_t *reasons_json(const rz_worklist_counts *counts)
+{
+    json_t *all = json_object();
+    for (size_t i = 0; i < counts->n_reasons; i++)
+        (void)json_object_set_new(all, counts->reasons[i].reason,
+                                  json_integer((json_int_t)counts->reasons[i].patients));
+    return all;
+}
+
 void worklist_get(request *r)
 {
     rz_worklist_query query;
@@ -120,9 +129,10 @@ void worklist_get(request *r)
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(all, row_json(&rows[i]));
     request_json(r, 200,
-                 json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:o, s:s}", "task", query.task, "risks",
-                           all, "scored", (json_int_t)counts.scored, "left_out",
-                           (json_int_t)counts.left_out, "stale", (json_int_t)counts.stale,
-                           "scored_at", time_json(counts.newest_at), "oldest_scored_at",
+                 json_pack("{s:s, s:o, s:I, s:I, s:o, s:I, s:o, s:o, s:s}", "task", query.task,
+                           "risks", all, "scored", (json_int_t)counts.scored, "left_out",
+                           (json_int_t)counts.left_out, "left_out_reasons", reasons_json(&counts),
+                           "stale", (json_int_t)counts.stale, "scored_at",
+                           time_json(counts.newest_at), "oldest_scored_at",
                            time_json(counts.oldest_at), "disclaimer", SERVER_DISCLAIMER));
 }

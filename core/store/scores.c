@@ -148,31 +148,51 @@ rz_status rz_store_score_get(rz_store *store, rz_patient_key patient, int64_t ve
     "(?2 = 0 OR p.namespace = ?2 OR (p.namespace = 0 AND EXISTS (SELECT 1 FROM claims k WHERE "    \
     "k.patient = p.key AND k.facility = ?2)))"
 
+/* Adds the patients of one reason; those with a risk have the reason "". */
+static void count_reason(rz_statement *select, rz_worklist_counts *counts)
+{
+    const char *reason = rz_column_text(select, 0);
+    int64_t patients = rz_column_int(select, 1), oldest = rz_column_int(select, 3),
+            newest = rz_column_int(select, 4);
+    if (reason[0] == '\0') {
+        counts->scored += patients;
+    } else {
+        counts->left_out += patients;
+        if (counts->n_reasons < RZ_WORKLIST_REASONS_MAX) {
+            size_t i = counts->n_reasons++;
+            (void)snprintf(counts->reasons[i].reason, sizeof counts->reasons[i].reason, "%s",
+                           reason);
+            counts->reasons[i].patients = patients;
+        }
+    }
+    counts->stale += rz_column_int(select, 2);
+    if (counts->oldest_at == 0 || oldest < counts->oldest_at)
+        counts->oldest_at = oldest;
+    if (newest > counts->newest_at)
+        counts->newest_at = newest;
+}
+
 static rz_status count(rz_store *store, const char *task, int64_t facility, rz_worklist_counts *out,
                        rz_error *error)
 {
     rz_statement *select = NULL;
+    rz_worklist_counts counts = {0};
     bool row = false;
-    rz_status status = rz_db_statement(
-        store->db,
-        "SELECT count(s.probability), count(*) - count(s.probability), "
-        "coalesce(sum(s.version <> p.version), 0), coalesce(min(s.scored_at), 0), "
-        "coalesce(max(s.scored_at), 0) FROM scores s JOIN patients p ON p.key = s.patient "
-        "WHERE s.task = ?1 AND " OF_FACILITY,
-        &select, error);
+    rz_status status =
+        rz_db_statement(store->db,
+                        "SELECT s.reason, count(*), sum(s.version <> p.version), min(s.scored_at), "
+                        "max(s.scored_at) FROM scores s JOIN patients p ON p.key = s.patient "
+                        "WHERE s.task = ?1 AND " OF_FACILITY " GROUP BY s.reason ORDER BY s.reason",
+                        &select, error);
     if (status != RZ_OK)
         return status;
     rz_bind_text(select, 1, task);
     rz_bind_int(select, 2, facility);
-    status = rz_step(select, &row, error);
-    if (status != RZ_OK)
-        return status;
-    *out = (rz_worklist_counts){.scored = rz_column_int(select, 0),
-                                .left_out = rz_column_int(select, 1),
-                                .stale = rz_column_int(select, 2),
-                                .oldest_at = rz_column_int(select, 3),
-                                .newest_at = rz_column_int(select, 4)};
-    return rz_finish(select, error);
+    while ((status = rz_step(select, &row, error)) == RZ_OK && row)
+        count_reason(select, &counts);
+    if (status == RZ_OK)
+        *out = counts;
+    return status;
 }
 
 static rz_status rank(rz_store *store, const rz_worklist_query *query, int64_t facility,

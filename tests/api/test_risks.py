@@ -196,6 +196,10 @@ class Risks(Case):
                 break
             time.sleep(0.2)
         self.assertGreaterEqual(got["scored"] + got["left_out"], 3)
+        Documented.check("GET", "/v1/risks", self.daemon.get("/v1/risks?task=ckd"))
+        reasons = got["left_out_reasons"]
+        self.assertEqual(sum(reasons.values()), got["left_out"], reasons)
+        self.assertGreaterEqual(reasons.get("already_recorded", 0), 1, "p1 has N189")
         chances = [r["probability"] for r in got["risks"]]
         self.assertEqual(chances, sorted(chances, reverse=True))
 

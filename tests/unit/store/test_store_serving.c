@@ -110,10 +110,25 @@ static void scores_are_fresh_or_missing(void **state)
     assert_int_equal(n, 0);
     assert_int_equal(counts.scored, 0);
 
-    check_ok(rz_store_erase_patient(store, patients[1].key, &error));
+    rows[0] = scored(&patients[0], NAN, "short_history");
+    rows[1] = scored(&patients[3], NAN, "dead");
+    check_ok(rz_store_scores_put(store, rows, 2, &error));
     query.facility = NULL;
     check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
-    assert_int_equal(n, 2);
+    assert_int_equal(counts.scored, 1);
+    assert_int_equal(counts.left_out, 3);
+    assert_int_equal(counts.n_reasons, 2);
+    assert_string_equal(counts.reasons[0].reason, "dead");
+    assert_int_equal(counts.reasons[0].patients, 2);
+    assert_string_equal(counts.reasons[1].reason, "short_history");
+    assert_int_equal(counts.reasons[1].patients, 1);
+    assert_int_equal(counts.stale, 1);
+    assert_true(counts.oldest_at > 0 && counts.oldest_at < counts.newest_at);
+
+    check_ok(rz_store_erase_patient(store, patients[1].key, &error));
+    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 0);
+    assert_int_equal(counts.scored, 0);
     rz_store_close(store);
 }
 
