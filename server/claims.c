@@ -109,7 +109,8 @@ static rz_status read_claim(claims_op *c, const char *text, size_t n, item *it)
     rz_status status = rz_json_parse(text, n, &document, &error);
     if (status != RZ_OK) {
         if (status != RZ_E_NO_MEMORY)
-            refuse(it, PROBLEM_MALFORMED_JSON, error.text, NULL);
+            refuse(it, PROBLEM_MALFORMED_JSON, c->lines ? problem_of_line(&error) : error.text,
+                   NULL);
         return status == RZ_E_NO_MEMORY ? status : RZ_OK;
     }
     rz_arena_init(&scratch, (size_t)64 << 20);
@@ -231,11 +232,14 @@ static json_t *item_json(const request *r, const claims_op *c, const item *it)
                   facility[0] != '\0' ? facility : NULL, "outcome", outcome_name(it->outcome));
     if (c->lines)
         (void)json_object_set_new(json, "line", json_integer((json_int_t)it->line));
-    if (it->outcome == RZ_PUT_REFUSED)
-        (void)json_object_set_new(json, "problem",
-                                  problem_json(r, &(problem){.kind = it->kind,
-                                                             .detail = it->detail,
-                                                             .errors = json_incref(it->errors)}));
+    if (it->outcome == RZ_PUT_REFUSED) {
+        problem p = {.kind = it->kind, .detail = it->detail, .errors = json_incref(it->errors)};
+        if (p.kind == PROBLEM_BODY_TOO_LARGE) {
+            p.setting = "claim-bytes-max";
+            p.limit = (int64_t)r->server->config.claim_bytes_max;
+        }
+        (void)json_object_set_new(json, "problem", problem_json(r, &p));
+    }
     return json;
 }
 

@@ -145,8 +145,12 @@ static void free_batch(stream *s)
 
 static void refuse(batch *b, line *l, problem_kind kind, const char *detail, json_t *errors)
 {
-    l->problem =
-        problem_json(b->request, &(problem){.kind = kind, .detail = detail, .errors = errors});
+    problem p = {.kind = kind, .detail = detail, .errors = errors};
+    if (kind == PROBLEM_BODY_TOO_LARGE) {
+        p.setting = "predict-bytes-max";
+        p.limit = (int64_t)b->request->server->config.predict_bytes_max;
+    }
+    l->problem = problem_json(b->request, &p);
 }
 
 /* One line into the window. Errors: RZ_E_NO_MEMORY. */
@@ -173,7 +177,7 @@ static rz_status read_line(batch *b, const char *text, size_t n, predict_job *j)
     if (status == RZ_OK)
         j->n++;
     else if (status == RZ_E_FORMAT)
-        refuse(b, l, PROBLEM_MALFORMED_JSON, error.text, NULL);
+        refuse(b, l, PROBLEM_MALFORMED_JSON, problem_of_line(&error), NULL);
     else if (status == RZ_E_INVALID)
         refuse(b, l, PROBLEM_INVALID_HISTORY, error.text, errors);
     else

@@ -132,3 +132,9 @@ void problem_no_memory(request *r)
     r->answer.status = 503;
     r->answer.retry_after_s = 1;
 }
+
+const char *problem_of_line(const rz_error *error)
+{
+    const char *column = strstr(error->text, "column");
+    return column != NULL ? column : error->text;
+}

@@ -65,5 +65,8 @@ void problem_from_error(request *r, rz_status status, const rz_error *error);
 /* The same as an object, for places within a larger answer (NDJSON lines); new, may be NULL. */
 json_t *problem_json(const request *r, const problem *p);
 void problem_no_memory(request *r); /* needs no memory */
+/* What rz_json_parse says of a line of NDJSON, without the line: the parser knows only one, and the
+ * answer gives the number that it has in the body. Borrowed from the error. */
+const char *problem_of_line(const rz_error *error);
 
 #endif

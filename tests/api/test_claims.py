@@ -59,6 +59,15 @@ class Claims(Case):
         self.assertEqual(got.json["counts"],
                          {"added": 2, "unchanged": 0, "superseded": 0, "refused": 2})
         self.assertEqual(self.daemon.get("/v1/patients/nd1").json["claims"], 2)
+        # The answer counts the body's lines; the parser, which sees one, must not contradict it.
+        self.assertTrue(got.json["claims"][3]["problem"]["detail"].startswith("column "))
+
+    def test_a_line_that_is_too_long_names_limit_and_setting(self):
+        body = '{"claim_id":"' + "x" * (1 << 20) + '"}\n' + json.dumps(claim(3, "nd2"))
+        first, second = self.daemon.post("/v1/claims", body, NDJSON).json["claims"]
+        self.assertEqual((first["problem"]["limit"], first["problem"]["setting"]),
+                         (1 << 20, "claim-bytes-max"))
+        self.assertEqual(second["outcome"], "added")
 
     def test_conflicts(self):
         self.daemon.push([claim(60, "con1"), claim(61, "con2", "HA"), claim(62, "con2", "HB")])

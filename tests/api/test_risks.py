@@ -143,6 +143,15 @@ class Risks(Case):
             alone = self.daemon.post("/v1/predict", bodies[n - 1]).json
             self.assertEqual(rows[n - 1]["risks"], alone["risks"])
 
+    def test_a_bad_line_of_a_batch_is_told_by_column_and_limit(self):
+        body = "\n\n{bad\n" + '{"id":"' + "x" * (4 << 20) + '"}'
+        got = self.daemon.post("/v1/predict:batch", body, "application/x-ndjson")
+        bad, long = [json.loads(line) for line in got.body.splitlines()]
+        self.assertEqual(bad["line"], 3)
+        self.assertTrue(bad["problem"]["detail"].startswith("column "), bad)
+        self.assertEqual((long["line"], long["problem"]["limit"], long["problem"]["setting"]),
+                         (4, 4 << 20, "predict-bytes-max"))
+
     def test_metrics_tell_of_scores_and_unknown_codes(self):
         def figures():
             text = self.daemon.get("/metrics").body.decode()
