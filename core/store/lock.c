@@ -1,6 +1,8 @@
-/* An flock beside the database. The database file itself is never opened here: closing a second
+/* An flock beside the database, beside the file itself where `path` is a link: two names of one
+ * database must not become two writers. The database file is never opened here: closing a second
  * descriptor of it would silently drop SQLite's own locks. The lock file stays; removing it would
  * race with the next program. */
+#define _XOPEN_SOURCE 700 /* realpath */
 #include "store/lock.h"
 
 #include <errno.h>
@@ -27,11 +29,17 @@ static rz_status held_by_another(int fd, const char *path, const char *lock_path
 
 rz_status rz_writer_lock(const char *path, int *fd, rz_error *error)
 {
-    size_t bytes = strlen(path) + sizeof ".lock";
+    char *real = realpath(path, NULL);
+    if (real == NULL)
+        return rz_fail_errno(error, errno, "cannot open %s", path);
+    size_t bytes = strlen(real) + sizeof ".lock";
     char *lock_path = malloc(bytes);
-    if (lock_path == NULL)
+    if (lock_path == NULL) {
+        free(real);
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to lock %s", path);
-    (void)snprintf(lock_path, bytes, "%s.lock", path);
+    }
+    (void)snprintf(lock_path, bytes, "%s.lock", real);
+    free(real);
     rz_status status = RZ_OK;
     char pid[24];
     int length = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());

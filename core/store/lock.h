@@ -4,9 +4,9 @@
 
 #include "base/status.h"
 
-/* Takes the lock file "<path>.lock" and writes the process id into it. `*fd` is new (close() frees
- * the lock, also when the process dies).
- * Errors  RZ_E_BUSY naming the holder and the remedy; RZ_E_IO, RZ_E_NOT_FOUND (no such folder). */
+/* Takes the lock file "<file>.lock" of the existing file that `path` leads to and writes the
+ * process id into it. `*fd` is new (close() frees the lock, also when the process dies). Errors
+ * RZ_E_BUSY naming the holder and the remedy; RZ_E_IO, RZ_E_NOT_FOUND. */
 RZ_MUST_CHECK rz_status rz_writer_lock(const char *path, int *fd, rz_error *error);
 
 #endif

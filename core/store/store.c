@@ -7,6 +7,8 @@
 #include "store/lock.h"
 #include "store/migrate.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,11 +109,23 @@ static rz_status settings_agree(rz_store *store, const rz_store_options *options
 
 /* ---- open and close ------------------------------------------------------------------------- */
 
+/* An empty file is a database to SQLite, which would make it readable for everybody. */
+static rz_status make_file(const char *path, rz_error *error)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (fd < 0)
+        return errno == EEXIST ? RZ_OK : rz_fail_errno(error, errno, "cannot make %s", path);
+    (void)close(fd);
+    return RZ_OK;
+}
+
 static rz_status open_database(rz_store *store, const char *path, const rz_store_options *options,
                                rz_error *error)
 {
     rz_status status = RZ_OK;
     if (store->write)
+        status = make_file(path, error);
+    if (status == RZ_OK && store->write)
         status = rz_writer_lock(path, &store->lock_fd, error);
     if (status == RZ_OK)
         status = rz_db_open(path, store->write ? RZ_DB_CREATE : RZ_DB_READ,

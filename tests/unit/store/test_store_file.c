@@ -64,6 +64,10 @@ static void a_second_writer_is_told_who(void **state)
                 "rezept push");
     check_fails(rz_store_open(fixture_path("writers"), &options, &second, &error), RZ_E_BUSY,
                 process);
+    char link_path[128];
+    (void)snprintf(link_path, sizeof link_path, "%s", fixture_path("link"));
+    assert_int_equal(symlink("writers.db", link_path), 0);
+    check_fails(rz_store_open(link_path, &options, &second, &error), RZ_E_BUSY, process);
     rz_store *reader = fixture_open("writers", false);
     rz_claim claim = fixture_claim("c", "p", 110, one_event, 1);
     rz_put_outcome outcome;
@@ -73,6 +77,25 @@ static void a_second_writer_is_told_who(void **state)
     rz_store_close(store);
     store = fixture_open("writers", true); /* free again */
     rz_store_close(store);
+    assert_int_equal(unlink(fixture_path("writers")), 0);
+    check_fails(rz_store_open(link_path, &options, &second, &error), RZ_E_NOT_FOUND, "link.db");
+}
+
+static void a_new_store_is_closed_to_others(void **state)
+{
+    (void)state;
+    static const char *const endings[] = {"", "-wal", "-shm", ".lock"};
+    struct stat about;
+    mode_t before = umask(0);
+    rz_store *store = fixture_open("private", true);
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char path[160];
+        (void)snprintf(path, sizeof path, "%s%s", fixture_path("private"), endings[i]);
+        assert_int_equal(stat(path, &about), 0);
+        assert_int_equal(about.st_mode & 0777, 0640);
+    }
+    rz_store_close(store);
+    (void)umask(before);
 }
 
 static void foreign_files_are_refused(void **state)
@@ -383,6 +406,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_second_writer_is_told_who),
+        cmocka_unit_test(a_new_store_is_closed_to_others),
         cmocka_unit_test(foreign_files_are_refused),
         cmocka_unit_test(damage_is_named),
         cmocka_unit_test(kill_in_an_import_leaves_nothing),
