@@ -200,10 +200,14 @@ rz_status rz_options_read_file(rz_options *options, const char *path, const char
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return rz_fail_errno(error, errno, "cannot open the settings file %s", path);
+    errno = 0;
     int line = ini_parse_file(file, file_entry, &reader);
+    int why = ferror(file) ? errno : 0; /* of a folder, for one */
     (void)fclose(file);
     if (reader.status != RZ_OK)
         return reader.status;
+    if (why != 0)
+        return rz_fail_errno(error, why, "cannot read the settings file %s", path);
     if (line != 0)
         return rz_fail(error, RZ_E_USAGE, "%s:%d: not a line of an INI file", path, line);
     return RZ_OK;

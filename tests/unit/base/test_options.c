@@ -66,6 +66,7 @@ static void wrong_values_are_named(void **state)
     check_fails(rz_options_read_arguments(options, 2, missing, &error), RZ_E_USAGE, "a value");
     check_fails(rz_options_read_arguments(options, 2, letter, &error), RZ_E_USAGE, "-v");
     check_fails(rz_options_read_arguments(options, 2, not_bool, &error), RZ_E_USAGE, "maybe");
+    check_fails(rz_options_read_file(options, "/tmp", "rezeptd", &error), RZ_E_IO, "/tmp");
     char *off[] = {"x", "--no-once", "--rate", "2.5e-3"};
     check_ok(rz_options_read_arguments(options, 4, off, &error));
     assert_false(rz_options_switch(options, "once"));
