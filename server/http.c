@@ -212,6 +212,8 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
         keep = &r->content_type;
     else if (name_n == 13 && strncasecmp(name, "Authorization", name_n) == 0)
         keep = &r->authorization;
+    else if (name_n == 16 && strncasecmp(name, "Content-Encoding", name_n) == 0)
+        keep = &r->content_encoding;
     if (keep != NULL && value_n > 0) {
         *keep = rz_arena_strndup(&r->arena, value, value_n);
         seen->no_memory = seen->no_memory || *keep == NULL;

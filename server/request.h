@@ -49,7 +49,8 @@ typedef struct request {
     struct connection *connection; /* borrowed; the HTTP side */
     char id[REQUEST_ID_TEXT];
     char method[12];
-    const char *content_type; /* "" when there is none; arena */
+    const char *content_type;     /* "" when there is none; arena */
+    const char *content_encoding; /* NULL when there is none; arena */
     const char *authorization;
     const struct route *route; /* NULL until matched */
     size_t n_parameters, n_query;

@@ -171,6 +171,11 @@ bool route_body(request *r, size_t *limit, const char **setting)
                                                 "application/x-ndjson (one claim a line)");
         return false;
     }
+    if (r->content_encoding != NULL && strcasecmp(r->content_encoding, "identity") != 0) {
+        problem_answerf(r, PROBLEM_UNSUPPORTED_MEDIA_TYPE,
+                        "a body is read as it is; send it without a Content-Encoding");
+        return false;
+    }
     *limit = kind == BODY_NONE     ? 0
              : kind == BODY_JSON   ? c->predict_bytes_max
              : kind == BODY_NDJSON ? c->batch_bytes_max

@@ -92,6 +92,8 @@ class Claims(Case):
                 self.problem(self.daemon.post("/v1/claims", body), 400, "malformed_json")
         self.problem(self.daemon.post("/v1/claims", good, "text/plain"), 415,
                      "unsupported_media_type")
+        self.problem(self.daemon.post("/v1/claims", good, headers={"Content-Encoding": "gzip"}),
+                     415, "unsupported_media_type")
         got = self.problem(self.daemon.post("/v1/claims", " " * (1 << 20) + good), 413,
                            "body_too_large")
         self.assertEqual((got["limit"], got["setting"]), (1 << 20, "claim-bytes-max"))
