@@ -93,6 +93,13 @@ static bool is_json(const char *text, size_t n)
     return json != NULL;
 }
 
+/* gzip or zstd, which import reads and the server does not. */
+static bool is_packed(const rz_buffer *bytes)
+{
+    return bytes->length >= 4 && (memcmp(bytes->data, "\x1f\x8b", 2) == 0 ||
+                                  memcmp(bytes->data, "\x28\xb5\x2f\xfd", 4) == 0);
+}
+
 /* Whether the input is one document, written over several lines for people: its first line is no
  * JSON of its own but the whole is. Reads, and takes nothing. */
 static rz_status find_document(pushing *p, bool *found, rz_error *error)
@@ -105,6 +112,9 @@ static rz_status find_document(pushing *p, bool *found, rz_error *error)
         status = fill(p, error);
         newline = memchr(p->bytes.data, '\n', p->bytes.length);
     }
+    if (status == RZ_OK && is_packed(&p->bytes))
+        return rz_fail(error, RZ_E_FORMAT,
+                       "the input is compressed; send what `zcat FILE` or `zstdcat FILE` prints");
     if (status != RZ_OK || newline == NULL ||
         is_json(p->bytes.data, (size_t)(newline - p->bytes.data)))
         return status;

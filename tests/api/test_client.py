@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """The command `rezept` against a real daemon and against small servers that misbehave on purpose."""
+import gzip
 import http.server
 import json
 import os
@@ -123,6 +124,12 @@ class Push(Scratch, Case):
             self.assertIn("pushed 12 lines: ", done.out)
         self.assertEqual(self.stored("num1"), 4)
         self.assertEqual(os.listdir(self.scratch.name), ["a.ndjson"])
+
+    def test_a_compressed_file_is_named_as_such(self):
+        packed = gzip.compress(ndjson([claim(1, "packed")]).encode())
+        done = self.rezept("push", stdin=packed, code=3)
+        self.assertIn("zcat", done.err)
+        self.assertNotIn("refused", done.err)
 
     def test_many_refusals_are_cut(self):
         done = self.rezept("push", "-", stdin=b"{}\n" * 50, code=3)
