@@ -102,6 +102,10 @@ static rz_status run_command(const rz_options *options, rz_error *error)
         status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
     if (status == RZ_OK)
         status = rz_checkpoint_load(folder, pool, &checkpoint, error);
+    if (status == RZ_OK && checkpoint.model->n_heads == 0)
+        status =
+            rz_fail(error, RZ_E_INVALID,
+                    "%s: this model has no task heads to calibrate; fine-tune it first", folder);
     if (status == RZ_OK)
         status = rz_heads_read(folder, heads, &n, error);
     if (status == RZ_OK && (n == 0 || n != checkpoint.model->n_heads))

@@ -97,7 +97,8 @@ static void scan(registry *g)
 {
     DIR *folder = opendir(g->config->models);
     if (folder == NULL) {
-        log_event("warning", "no_models", "{s:s}", "detail", strerror(errno));
+        log_event("warning", "no_models", "{s:s, s:s}", "folder", g->config->models, "detail",
+                  strerror(errno));
         return;
     }
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {

@@ -150,6 +150,10 @@ class Refusals(Trained):
         self.assertRegex(error, r"task \w+: the tuning part has 0 positives among 0 patients")
         self.assertEqual(show(self.risks)["done"], "verified")
 
+    def test_a_base_model_has_nothing_to_calibrate(self):
+        error = train("calibrate", "--db", self.db, "--model", self.base, code=3)
+        self.assertIn("no task heads to calibrate; fine-tune it first", error)
+
 
 class Calibrate(Trained):
     def test_another_hospital_gives_another_calibration_of_the_same_weights(self):
