@@ -212,7 +212,7 @@ static rz_status write_files(const rz_report *r, const char *folder, rz_error *e
         rz_status (*write)(const rz_report *, const char *, rz_error *);
     } files[] = {
         {"scores.csv", write_scores}, {"report.html", write_html}, {"report.json", write_json}};
-    rz_status status = rz_folder_make(folder, error);
+    rz_status status = RZ_OK;
     for (size_t i = 0; status == RZ_OK && i < RZ_COUNT(files); i++) {
         char *path = rz_path_join(folder, files[i].name);
         status = path != NULL ? files[i].write(r, path, error)
@@ -276,6 +276,9 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
         asked.truth = &truth;
     if (status == RZ_OK)
         status = rz_store_data_hash(store, data_sha256, error);
+    /* Before the work, whose result would have nowhere to go. */
+    if (status == RZ_OK && out != NULL)
+        status = rz_folder_make(out, error);
     if (status == RZ_OK)
         status = evaluate(store, predictor, &asked, &progress, &report, error);
     program_progress_end();

@@ -57,13 +57,11 @@ bool model_id_valid(const char *id)
 /* A folder below the models folder that is no link; what it holds is checked when it is loaded. */
 static bool is_model_folder(const config *c, const char *id)
 {
+    struct stat info;
     bool is_folder = false;
     int root = open(c->models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root >= 0) {
-        int fd = openat(root, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-        is_folder = fd >= 0;
-        if (fd >= 0)
-            (void)close(fd);
+        is_folder = fstatat(root, id, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
         (void)close(root);
     }
     return is_folder;

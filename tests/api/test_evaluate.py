@@ -137,6 +137,10 @@ class Evaluate(Trained):
             file.write("facility,patient,task,index_day,risk,standard_error\nH1,p1,ckd,2020-01-01,x,0\n")
         self.assertIn("damaged.csv: line 2", self.evaluate("--truth", self.at("damaged.csv"), code=3))
         self.assertFalse(os.path.exists(self.at("report/report.json")))
+        error = train("evaluate", "--db", self.db, "--model", self.risks, "--out",
+                      f"{self.db}/report", code=9)
+        self.assertIn("cannot make the folder", error)
+        self.assertNotIn("cohorts", error, "told after the work")
 
 
 class Truth(Trained):

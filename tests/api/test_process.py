@@ -100,6 +100,17 @@ class Start(unittest.TestCase):
         finally:
             self.assertEqual(first.stop(), 0)
 
+    @unittest.skipIf(os.geteuid() == 0, "root may read everything")
+    def test_a_model_folder_that_may_not_be_read_is_listed_with_the_reason(self):
+        os.makedirs(f"{self.folder}/models/closed", mode=0)
+        started = Daemon(folder=self.folder)
+        try:
+            model, = started.get("/v1/models").json["models"]
+            self.assertEqual((model["id"], model["state"]), ("closed", "failed"))
+            self.assertIn("Permission denied", model["reason"])
+        finally:
+            self.assertEqual(started.stop(), 0)
+
     def test_settings(self):
         with open(f"{self.folder}/a.ini", "w", encoding="utf-8") as file:
             file.write("[rezeptd]\nport = 1111\nqueue_patients_max = 77\nbatch-wait-ms = 5\n")
