@@ -129,10 +129,11 @@ void worklist_get(request *r)
     for (size_t i = 0; i < n; i++)
         (void)json_array_append_new(all, row_json(&rows[i]));
     request_json(r, 200,
-                 json_pack("{s:s, s:o, s:I, s:I, s:o, s:I, s:o, s:o, s:s}", "task", query.task,
-                           "risks", all, "scored", (json_int_t)counts.scored, "left_out",
-                           (json_int_t)counts.left_out, "left_out_reasons", reasons_json(&counts),
-                           "stale", (json_int_t)counts.stale, "scored_at",
-                           time_json(counts.newest_at), "oldest_scored_at",
-                           time_json(counts.oldest_at), "disclaimer", SERVER_DISCLAIMER));
+                 json_pack("{s:s, s:o, s:I, s:I, s:I, s:o, s:I, s:o, s:o, s:s}", "task", query.task,
+                           "risks", all, "scored", (json_int_t)counts.scored, "unscored",
+                           (json_int_t)counts.unscored, "left_out", (json_int_t)counts.left_out,
+                           "left_out_reasons", reasons_json(&counts), "stale",
+                           (json_int_t)counts.stale, "scored_at", time_json(counts.newest_at),
+                           "oldest_scored_at", time_json(counts.oldest_at), "disclaimer",
+                           SERVER_DISCLAIMER));
 }

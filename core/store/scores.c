@@ -148,14 +148,18 @@ rz_status rz_store_score_get(rz_store *store, rz_patient_key patient, int64_t ve
     "(?2 = 0 OR p.namespace = ?2 OR (p.namespace = 0 AND EXISTS (SELECT 1 FROM claims k WHERE "    \
     "k.patient = p.key AND k.facility = ?2)))"
 
-/* Adds the patients of one reason; those with a risk have the reason "". */
+/* Adds the patients of one reason; those with a risk have the reason "", those not scored none. */
 static void count_reason(rz_statement *select, rz_worklist_counts *counts)
 {
-    const char *reason = rz_column_text(select, 0);
     int64_t patients = rz_column_int(select, 1), oldest = rz_column_int(select, 3),
             newest = rz_column_int(select, 4);
+    if (rz_column_is_null(select, 0)) {
+        counts->unscored = patients;
+        return;
+    }
+    const char *reason = rz_column_text(select, 0);
     if (reason[0] == '\0') {
-        counts->scored += patients;
+        counts->scored = patients;
     } else {
         counts->left_out += patients;
         if (counts->n_reasons < RZ_WORKLIST_REASONS_MAX) {
@@ -181,8 +185,8 @@ static rz_status count(rz_store *store, const char *task, int64_t facility, rz_w
     rz_status status =
         rz_db_statement(store->db,
                         "SELECT s.reason, count(*), sum(s.version <> p.version), min(s.scored_at), "
-                        "max(s.scored_at) FROM scores s JOIN patients p ON p.key = s.patient "
-                        "WHERE s.task = ?1 AND " OF_FACILITY " GROUP BY s.reason ORDER BY s.reason",
+                        "max(s.scored_at) FROM patients p LEFT JOIN scores s ON s.patient = p.key "
+                        "AND s.task = ?1 WHERE " OF_FACILITY " GROUP BY s.reason ORDER BY s.reason",
                         &select, error);
     if (status != RZ_OK)
         return status;

@@ -58,13 +58,14 @@ typedef struct rz_worklist_row {
 
 typedef struct rz_worklist_counts {
     int64_t scored;   /* with a probability */
-    int64_t left_out; /* with a reason instead */
+    int64_t unscored; /* the background has not come to them yet */
+    int64_t left_out; /* with a reason instead of a probability */
     size_t n_reasons; /* that occur, in alphabetical order; they add up to left_out */
     struct {
         char reason[32];
         int64_t patients;
     } reasons[RZ_WORKLIST_REASONS_MAX];
-    int64_t stale;                /* of both: the patient changed since */
+    int64_t stale;                /* of scored and left_out: the patient changed since */
     int64_t oldest_at, newest_at; /* scored_at of fresh and stale ones; 0 without any */
 } rz_worklist_counts;
 

@@ -206,6 +206,8 @@ class Risks(Case):
             time.sleep(0.2)
         self.assertGreaterEqual(got["scored"] + got["left_out"], 3)
         Documented.check("GET", "/v1/risks", self.daemon.get("/v1/risks?task=ckd"))
+        patients = self.daemon.get("/v1/patients?limit=1000").json["patients"]
+        self.assertEqual(got["scored"] + got["left_out"] + got["unscored"], len(patients))
         reasons = got["left_out_reasons"]
         self.assertEqual(sum(reasons.values()), got["left_out"], reasons)
         self.assertGreaterEqual(reasons.get("already_recorded", 0), 1, "p1 has N189")

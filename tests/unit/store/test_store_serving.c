@@ -93,8 +93,14 @@ static void scores_are_fresh_or_missing(void **state)
     assert_string_equal(list[1].facility, "F2");
     assert_false(list[1].stale);
     assert_int_equal(counts.scored, 3);
+    assert_int_equal(counts.unscored, 0);
     assert_int_equal(counts.left_out, 1);
     assert_int_equal(counts.stale, 1);
+    rz_worklist_query other_task = {.task = "amlodipine"};
+    check_ok(rz_store_worklist(store, &other_task, list, 4, &n, &counts, &error));
+    assert_int_equal(n, 0);
+    assert_int_equal(counts.unscored, 4);
+    assert_int_equal(counts.scored + counts.left_out + counts.oldest_at, 0);
     query.min_probability = 0.35;
     check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
     assert_int_equal(n, 1);
