@@ -178,6 +178,8 @@ static rz_status finetune_all(job *j, const rz_task *tasks, size_t n, rz_error *
 {
     const char *out = NULL;
     rz_status status = train_text_required(j->options, "out", &out, error);
+    if (status == RZ_OK)
+        status = rz_train_options_check(&j->o.train, error);
     if (status != RZ_OK || !rz_options_switch(j->options, "separate"))
         return status != RZ_OK ? status : finetune(j, out, tasks, n, error);
     const rz_finetune_options whole = j->o;

@@ -87,6 +87,8 @@ static rz_status train(const rz_options *options, rz_run *run, rz_error *error)
     rz_model *model = NULL;
     rz_train_result result;
     rz_status status = read_config(options, &o, error);
+    if (status == RZ_OK)
+        status = rz_train_options_check(&o.train, error);
     if (status == RZ_OK && vocab != NULL)
         status = rz_vocabulary_read(vocab, &vocabulary, error);
     if (status == RZ_OK)

@@ -81,12 +81,7 @@ static rz_status check_content(rz_run *run, bool resume, bool force, rz_error *e
                        run->out);
     run->resuming = state && resume && !force;
     run->kept = begun && resume && !force;
-    rz_status status = RZ_OK;
-    if (!run->kept)
-        status = remove_folder(run->resume, error);
-    if (status == RZ_OK)
-        status = rz_checkpoint_begin(run->out, error);
-    return status == RZ_OK ? rz_folder_make(run->resume, error) : status;
+    return rz_folder_make(run->resume, error);
 }
 
 rz_status rz_run_open(rz_run *run, const char *out, bool resume, bool force, rz_error *error)
@@ -115,11 +110,17 @@ void rz_run_close(rz_run *run)
     *run = (rz_run){.lock = -1};
 }
 
-static rz_status copy_store(const char *database, const rz_store_options *options, const char *path,
+static rz_status copy_store(const rz_run *run, const char *database,
+                            const rz_store_options *options, const char *path,
                             const rz_progress *progress, rz_error *error)
 {
     rz_store *store = NULL;
     rz_status status = rz_store_open(database, options, &store, error);
+    /* There is something to begin with, so what an earlier run left may go. */
+    if (status == RZ_OK && !run->kept)
+        status = remove_folder(run->resume, error);
+    if (status == RZ_OK)
+        status = rz_folder_make(run->resume, error);
     if (status == RZ_OK)
         status = rz_dataset_copy(store, path, progress, error);
     rz_store_close(store);
@@ -137,7 +138,7 @@ rz_status rz_run_dataset(const rz_run *run, const char *database, const rz_store
     if (run->resuming)
         status = rz_resume_read(run->resume, &state, error);
     if (status == RZ_OK && (!run->kept || !exists(run->resume, "cache.bin")))
-        status = copy_store(database, options, path, progress, error);
+        status = copy_store(run, database, options, path, progress, error);
     if (status == RZ_OK)
         status = rz_dataset_open(path, &dataset, error);
     if (status == RZ_OK && run->resuming &&

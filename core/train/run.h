@@ -15,7 +15,8 @@ typedef struct rz_run {
 
 /* Takes the folder, making it when needed.
  *   resume  go on where an interrupted run stopped, or start when there is nothing
- *   force   throw away what is there
+ *   force   throw away what is there: an unfinished run once the store has been opened, a finished
+ *           model once training begins, so that a refusal costs neither
  * Errors  RZ_E_CONFLICT a finished model or an interrupted run is there, with the remedy;
  *         RZ_E_BUSY another program trains in it. */
 RZ_MUST_CHECK rz_status rz_run_open(rz_run *run, const char *out, bool resume, bool force,

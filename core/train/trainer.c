@@ -2,6 +2,7 @@
  * makes a resumed run take the same decisions: they depend on the saved numbers alone. */
 #include "train/trainer.h"
 
+#include "model/checkpoint.h"
 #include "train/resume.h"
 #include "train/train_log.h"
 
@@ -342,6 +343,8 @@ static rz_status prepare(trainer *t, const float *rates, const char *config_sha2
     }
     (void)snprintf(t->state.config_sha256, RZ_SHA256_TEXT, "%s", config_sha256);
     (void)snprintf(t->state.data_sha256, RZ_SHA256_TEXT, "%s", data_sha256);
+    if (status == RZ_OK && t->run != NULL)
+        status = rz_checkpoint_begin(t->run->out, error);
     if (status == RZ_OK && t->run != NULL) {
         (void)snprintf(path, sizeof path, "%s/log.csv", t->run->out);
         status = rz_train_log_open(&t->log, path, t->course->terms, t->course->n_terms,
@@ -350,17 +353,22 @@ static rz_status prepare(trainer *t, const float *rates, const char *config_sha2
     return status;
 }
 
-static rz_status check_options(const rz_course *course, const rz_train_options *o, rz_error *error)
+rz_status rz_train_options_check(const rz_train_options *o, rz_error *error)
 {
     if (o->steps == 0 && !(o->epochs > 0.0) && !(o->minutes > 0.0))
         return rz_fail(error, RZ_E_USAGE, "a run needs an end: --steps, --epochs or --minutes");
+    if (o->batch_tokens == 0 || o->part_tokens == 0 || o->evaluations == 0)
+        return rz_fail(error, RZ_E_USAGE, "batch tokens and evaluations are at least 1");
+    return RZ_OK;
+}
+
+static rz_status check_course(const rz_course *course, const rz_train_options *o, rz_error *error)
+{
     if (course->n_train == 0 || (course->n_tuning == 0 && o->stop_at == 0) ||
         course->n_train > UINT32_MAX)
         return rz_fail(error, RZ_E_INVALID,
                        "%zu items to learn from and %zu to tune on are too few to train",
                        course->n_train, course->n_tuning);
-    if (o->batch_tokens == 0 || o->part_tokens == 0 || o->evaluations == 0)
-        return rz_fail(error, RZ_E_USAGE, "batch tokens and evaluations are at least 1");
     return RZ_OK;
 }
 
@@ -379,7 +387,9 @@ rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
                  .loss = NAN,
                  .first_loss = NAN};
     rz_train_result done = {0};
-    rz_status status = check_options(course, options, error);
+    rz_status status = rz_train_options_check(options, error);
+    if (status == RZ_OK)
+        status = check_course(course, options, error);
     if (status == RZ_OK)
         status = prepare(&t, rates, config_sha256, data_sha256, error);
     t.saved = now_s();

@@ -29,6 +29,9 @@ typedef struct rz_train_options {
 
 /* Schedules alike for both courses; bounds all 0. */
 rz_train_options rz_train_options_defaults(void);
+/* Errors  RZ_E_USAGE a run without an end, or one that nothing fits into. rz_train asks it too; a
+ * program asks before it copies a store. */
+RZ_MUST_CHECK rz_status rz_train_options_check(const rz_train_options *options, rz_error *error);
 
 typedef struct rz_train_result {
     uint64_t steps, epochs, tokens, best_step;

@@ -4,6 +4,7 @@ and that what was there before a failure is there after it."""
 import json
 import os
 import resource
+import shutil
 import signal
 import unittest
 
@@ -108,6 +109,16 @@ class Refusals(Trained):
         self.assertIn("--force", self.finetune("risks", code=5))
         self.assertIn("nothing is left to do", self.finetune("risks", "--resume"))
         self.assertEqual(digests(self.risks), before)
+        # What --force throws away is not lost to a mistake in the same command.
+        empty, base = self.store("none", []), self.at("base")
+        shutil.copytree(self.base, base)
+        for code, wrong in ((2, ["--db", self.db]), (4, ["--db", self.at("no.db"), "--steps", "1"]),
+                            (3, ["--db", empty, "--steps", "1"])):
+            train("finetune", "--model", self.base, "--tasks", self.tasks, "--out", self.risks,
+                  "--force", *wrong, code=code)
+            train("pretrain", "--out", base, "--force", *wrong, code=code)
+            self.assertEqual(digests(self.risks), before)
+            self.assertEqual(show(base)["done"], "verified")
         self.finetune("risks", "--force", "--task", "ckd")
         self.assertEqual(read(self.risks, "config.json")["heads"], ["ckd"])
 

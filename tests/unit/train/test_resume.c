@@ -50,10 +50,9 @@ static rz_status train(const char *out, bool resume, stopper *s, uint64_t steps,
 
 static void remove_broken(void)
 {
-    rz_error error = {0};
-    rz_run run;
-    check_ok(rz_run_open(&run, broken, false, true, &error));
-    rz_run_close(&run);
+    char command[96];
+    (void)snprintf(command, sizeof command, "rm -rf -- '%s'", broken);
+    assert_int_equal(system(command), 0);
 }
 
 /* Finishes `broken` and compares it with the run that was left alone. */
