@@ -138,7 +138,7 @@ rz_status cmd_calibrate(int argc, char *const *argv, rz_error *error)
     rz_options *options = NULL;
     bool stop = false;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, false, argc, argv, &options, &stop, error);
     if (status == RZ_OK && !stop)
         status = run_command(options, error);
     rz_options_free(options);

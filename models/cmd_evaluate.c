@@ -304,7 +304,7 @@ rz_status cmd_evaluate(int argc, char *const *argv, rz_error *error)
     rz_store_options store_options = rz_store_options_defaults();
     bool stop = false;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, false, argc, argv, &options, &stop, error);
     if (status != RZ_OK || stop)
         goto out;
     const char *db = rz_options_text(options, "db"), *model = rz_options_text(options, "model");

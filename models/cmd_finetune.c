@@ -245,7 +245,7 @@ rz_status cmd_finetune(int argc, char *const *argv, rz_error *error)
     rz_options *options = NULL;
     bool stop = false;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, false, argc, argv, &options, &stop, error);
     if (status == RZ_OK && !stop)
         status = run_job(options, error);
     rz_options_free(options);

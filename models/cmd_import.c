@@ -207,7 +207,7 @@ rz_status cmd_import(int argc, char *const *argv, rz_error *error)
     rz_options *options = NULL;
     bool stop = false;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, true, argc, argv, &options, &stop, error);
     if (status == RZ_OK && !stop) {
         if (rz_options_text(options, "db") == NULL)
             status =

@@ -128,7 +128,7 @@ rz_status cmd_pretrain(int argc, char *const *argv, rz_error *error)
     const char *out = NULL;
     bool stop = false;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, false, argc, argv, &options, &stop, error);
     if (status == RZ_OK && !stop) {
         status = train_text_required(options, "out", &out, error);
         if (status == RZ_OK)

@@ -66,7 +66,7 @@ rz_status cmd_simulate(int argc, char *const *argv, rz_error *error)
     static rz_task tasks[RZ_TASKS_MAX];
     bool stop = false;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, false, argc, argv, &options, &stop, error);
     if (status != RZ_OK || stop)
         goto out;
     rz_simulate_options o = rz_simulate_options_defaults();

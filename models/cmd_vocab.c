@@ -176,15 +176,11 @@ rz_status cmd_vocab(int argc, char *const *argv, rz_error *error)
 {
     rz_options *options = NULL;
     bool stop = false;
-    const char *const *operands;
     rz_status status =
-        program_options(table, RZ_COUNT(table), usage, argc, argv, &options, &stop, error);
+        program_options(table, RZ_COUNT(table), usage, false, argc, argv, &options, &stop, error);
     if (status == RZ_OK && !stop) {
         if (rz_options_text(options, "db") == NULL)
             status = rz_fail(error, RZ_E_USAGE, "--db FILE is missing: the database to read");
-        else if (rz_options_operands(options, &operands) > 0)
-            status =
-                rz_fail(error, RZ_E_USAGE, "vocab takes no operand, not \"%.60s\"", operands[0]);
         else
             status = make_vocabulary(options, error);
     }

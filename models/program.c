@@ -79,10 +79,12 @@ void program_progress_end(void)
     shown.line_open = false;
 }
 
-rz_status program_options(const rz_option *table, size_t n, const char *usage, int argc,
-                          char *const *argv, rz_options **out, bool *stop, rz_error *error)
+rz_status program_options(const rz_option *table, size_t n, const char *usage, bool operands,
+                          int argc, char *const *argv, rz_options **out, bool *stop,
+                          rz_error *error)
 {
     rz_options *options = NULL;
+    const char *const *given;
     *stop = false;
     rz_status status = rz_options_new(table, n, "REZEPT", &options, error);
     if (status != RZ_OK)
@@ -90,6 +92,9 @@ rz_status program_options(const rz_option *table, size_t n, const char *usage, i
     status = rz_options_read_environment(options, error);
     if (status == RZ_OK)
         status = rz_options_read_arguments(options, argc, argv, error);
+    if (status == RZ_OK && !operands && rz_options_operands(options, &given) > 0)
+        status =
+            rz_fail(error, RZ_E_USAGE, "%s takes no operand, not \"%.60s\"", argv[0], given[0]);
     if (status != RZ_OK) {
         rz_options_free(options);
         return status;

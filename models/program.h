@@ -14,10 +14,11 @@ command_fn cmd_simulate, cmd_import, cmd_vocab, cmd_pretrain, cmd_finetune, cmd_
     cmd_evaluate, cmd_show;
 
 /* Reads flags and environment (prefix REZEPT) into options made from `table`. When --help was
- * asked for, prints `usage` and the table and sets *stop. */
+ * asked for, prints `usage` and the table and sets *stop. An operand is an error unless
+ * `operands`: `--resume yes` and a forgotten dash must not pass for less than was meant. */
 RZ_MUST_CHECK rz_status program_options(const rz_option *table, size_t n, const char *usage,
-                                        int argc, char *const *argv, rz_options **out, bool *stop,
-                                        rz_error *error);
+                                        bool operands, int argc, char *const *argv,
+                                        rz_options **out, bool *stop, rz_error *error);
 
 /* One self-overwriting line on a terminal, a plain line every ten seconds elsewhere. The progress
  * returns false after the first SIGINT or SIGTERM; a second one ends the program at once. */

@@ -161,6 +161,10 @@ class Refusals(Trained):
         self.assertRegex(error, r"task \w+: the tuning part has 0 positives among 0 patients")
         self.assertEqual(show(self.risks)["done"], "verified")
 
+    def test_operands_are_refused(self):
+        for command in ("simulate", "vocab", "pretrain", "finetune", "calibrate", "evaluate"):
+            self.assertIn(f'{command} takes no operand, not "yes"', train(command, "yes", code=2))
+
     def test_a_base_model_has_nothing_to_calibrate(self):
         error = train("calibrate", "--db", self.db, "--model", self.base, code=3)
         self.assertIn("no task heads to calibrate; fine-tune it first", error)
