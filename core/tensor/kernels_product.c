@@ -15,6 +15,13 @@ static size_t panel_width(size_t n, size_t j)
     return n - j < PANEL ? (n - j + W - 1) / W * W : PANEL;
 }
 
+/* n is a multiple of W. Compilers make slow calls of a short memcpy of unknown length. */
+INLINE void copy(float *out, const float *in, size_t n)
+{
+    for (size_t i = 0; i < n; i += W)
+        v_store(out + i, v_load(in + i));
+}
+
 void RZ_ISA(pack_panel)(float *panels, const float *b, size_t row, size_t column, size_t n,
                         size_t depth, size_t panel)
 {
@@ -23,9 +30,10 @@ void RZ_ISA(pack_panel)(float *panels, const float *b, size_t row, size_t column
     const float *from = b + j * row;
     if (row == 1) {
         for (size_t p = 0; p < depth; p++, out += width) {
-            memcpy(out, from + p * column, whole * sizeof *out);
-            for (size_t t = whole; t < width; t++)
-                out[t] = 0.0f;
+            size_t vectors = whole / W * W;
+            copy(out, from + p * column, vectors);
+            for (size_t t = vectors; t < width; t++)
+                out[t] = t < whole ? from[p * column + t] : 0.0f;
         }
         return;
     }

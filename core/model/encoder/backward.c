@@ -8,12 +8,16 @@
 #include <math.h>
 #include <string.h>
 
+/* A task is a piece of the gradient of a weight, large enough that laying out what it multiplies
+ * costs little. */
+enum { JOB_ROWS = 128, JOB_COLUMNS = 512 };
+
 void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b, size_t ldb,
                      float *c, size_t m, size_t n, size_t k)
 {
     if (m == 0 || k == 0)
         return;
-    size_t step = m >= 512 ? 128 : 64;
+    size_t wide = (n + JOB_COLUMNS - 1) / JOB_COLUMNS;
     p->job[p->n_jobs++] = (encoder_job){.a = a,
                                         .b = b,
                                         .c = c,
@@ -22,9 +26,9 @@ void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b
                                         .m = m,
                                         .n = n,
                                         .k = k,
-                                        .step = step,
+                                        .wide = wide,
                                         .first_task = p->n_job_tasks};
-    p->n_job_tasks += (m + step - 1) / step;
+    p->n_job_tasks += (m + JOB_ROWS - 1) / JOB_ROWS * wide;
 }
 
 static void run_job(void *context, size_t task, unsigned worker)
@@ -35,14 +39,16 @@ static void run_job(void *context, size_t task, unsigned worker)
     while (p->job[i].first_task > task)
         i--;
     const encoder_job *job = &p->job[i];
-    size_t first = (task - job->first_task) * job->step;
-    size_t m = job->m - first < job->step ? job->m - first : job->step;
+    task -= job->first_task;
+    size_t row = task / job->wide * JOB_ROWS, column = task % job->wide * JOB_COLUMNS;
+    size_t m = job->m - row < JOB_ROWS ? job->m - row : JOB_ROWS;
+    size_t n = job->n - column < JOB_COLUMNS ? job->n - column : JOB_COLUMNS;
     if (job->b != NULL)
-        rz_gemm_tn_add(m, job->n, job->k, job->a + first, job->lda, job->b, job->ldb,
-                       job->c + first * job->n, job->n);
+        rz_gemm_tn_add(m, n, job->k, job->a + row, job->lda, job->b + column, job->ldb,
+                       job->c + row * job->n + column, job->n);
     else
         for (size_t k = 0; k < job->k; k++)
-            p->s->kernels->add(job->c + first, job->a + k * job->lda + first, m);
+            p->s->kernels->add(job->c + row, job->a + k * job->lda + row, m);
 }
 
 void encoder_jobs_run(encoder_pass *p)

@@ -112,12 +112,12 @@ typedef struct encoder_worker {
     float *attention; /* rz_attention_scratch */
 } encoder_worker;
 
-/* A matrix product of the gradient of a weight, cut into tasks of `step` rows:
+/* A matrix product of the gradient of a weight, cut into tasks, `wide` of them side by side:
  * c [m, n] += a [k, m]ᵀ b [k, n]; or, with b NULL, a column sum: c [m] += Σ_k a. */
 typedef struct encoder_job {
     const float *a, *b;
     float *c;
-    size_t lda, ldb, m, n, k, step, first_task;
+    size_t lda, ldb, m, n, k, wide, first_task;
 } encoder_job;
 
 struct rz_scratch {
