@@ -13,7 +13,9 @@
 #include <immintrin.h>
 #endif
 
-#if defined(__AVX512F__)
+#if defined(RZ_WIDTH) /* tests: the blocking of a wider set on any CPU */
+enum { W = RZ_WIDTH };
+#elif defined(__AVX512F__)
 enum { W = 16 };
 #elif defined(__AVX2__)
 enum { W = 8 };
@@ -59,7 +61,7 @@ INLINE vf v_select(vi mask, vf a, vf b)
 }
 
 /* The larger and the smaller; b where one is NaN. Compilers do not see the one instruction. */
-#if defined(__AVX512F__)
+#if defined(__AVX512F__) && !defined(RZ_WIDTH)
 INLINE vf v_max(vf a, vf b)
 {
     return (vf)_mm512_max_ps((__m512)a, (__m512)b);
@@ -68,7 +70,7 @@ INLINE vf v_min(vf a, vf b)
 {
     return (vf)_mm512_min_ps((__m512)a, (__m512)b);
 }
-#elif defined(__AVX2__)
+#elif defined(__AVX2__) && !defined(RZ_WIDTH)
 INLINE vf v_max(vf a, vf b)
 {
     return (vf)_mm256_max_ps((__m256)a, (__m256)b);

@@ -28,20 +28,25 @@ static void fill(float *x, size_t n, uint64_t stream)
         x[i] = (float)rz_rng_normal(&rng);
 }
 
-/* The kernels of this CPU, packed, and the BLAS. */
+extern const rz_kernels rz_kernels_wide; /* of this test: vectors of 16 on any CPU */
+
+enum { PATHS_MAX = 5 };
+
+/* The kernels of this CPU and the wide ones, packed, and the BLAS. */
 static size_t paths(rz_tensor_path *out)
 {
     static const char *const names[] = {"generic", "avx2", "avx512", "openblas"};
     size_t n = 0;
     rz_error error = {0};
     rz_gemm_setup();
+    out[n++] = (rz_tensor_path){.name = "wide", .kernels = &rz_kernels_wide, .packed = true};
     for (size_t i = 0; i < RZ_COUNT(names); i++) {
         (void)setenv("REZEPT_TENSOR", names[i], 1);
         if (rz_tensor_choose(&out[n], &error) == RZ_OK)
             n++;
     }
     (void)unsetenv("REZEPT_TENSOR");
-    assert_true(n >= 2);
+    assert_true(n >= 3);
     return n;
 }
 
@@ -71,7 +76,7 @@ static double element(const rz_weight *w, size_t i, size_t j)
 static void products(void **state)
 {
     (void)state;
-    rz_tensor_path path[4];
+    rz_tensor_path path[PATHS_MAX];
     size_t n_paths = paths(path);
     fill(a, ROWS * DEPTH_MAX, 1);
     fill(source, WIDTH_MAX * DEPTH_MAX, 2);
@@ -99,7 +104,7 @@ static void products(void **state)
 static void parts_are_the_whole(void **state)
 {
     (void)state;
-    rz_tensor_path path[4];
+    rz_tensor_path path[PATHS_MAX];
     size_t n_paths = paths(path);
     shape s = {208, 256};
     for (size_t f = 0; f < n_paths; f++) {
@@ -128,7 +133,7 @@ static void parts_are_the_whole(void **state)
 static void a_row_does_not_see_its_neighbours(void **state)
 {
     (void)state;
-    rz_tensor_path path[4];
+    rz_tensor_path path[PATHS_MAX];
     size_t n_paths = paths(path);
     for (size_t f = 0; f < n_paths; f++) {
         if (!path[f].packed)
