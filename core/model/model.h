@@ -9,6 +9,7 @@
 
 #include "base/pool.h"
 #include "model/vocabulary.h"
+#include "tensor/weight.h"
 
 #include <jansson.h>
 
@@ -130,6 +131,7 @@ struct rz_model {
     size_t n_parameters; /* floats in the block, padding included */
     size_t n_counted;    /* parameters as the size table counts them: without heads and padding */
     float *parameters;   /* 64-byte aligned */
+    rz_precision precision; /* of the products of inference; set before a scratch is made */
     size_t n_heads;
     char head_names[RZ_HEADS_MAX][RZ_HEAD_NAME]; /* task names */
     uint64_t

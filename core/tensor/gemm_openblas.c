@@ -57,7 +57,7 @@ static void measure_block(void *context, size_t task, unsigned worker)
     (void)worker;
     const measurement *m = context;
     rz_weight_product(&m->weight, BLOCK, m->a + task * BLOCK * INNER, INNER, NULL,
-                      m->c + task * BLOCK * WIDTH, WIDTH);
+                      m->c + task * BLOCK * WIDTH, WIDTH, NULL);
 }
 
 static double seconds_now(void)

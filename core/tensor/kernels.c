@@ -6,17 +6,20 @@
 
 extern const rz_kernels rz_kernels_generic;
 #if defined(__x86_64__)
-extern const rz_kernels rz_kernels_avx512, rz_kernels_avx2;
+extern const rz_kernels rz_kernels_avx512_bf16, rz_kernels_avx512, rz_kernels_avx2;
 #endif
 
 const rz_kernels *rz_kernels_find(const char *limit)
 {
-    const rz_kernels *found[3];
+    const rz_kernels *found[4];
     size_t n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    if (wide && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni"))
+        found[n++] = &rz_kernels_avx512_bf16;
+    if (wide)
         found[n++] = &rz_kernels_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         found[n++] = &rz_kernels_avx2;

@@ -47,7 +47,7 @@ typedef struct rz_attention_gradient {
 } rz_attention_gradient;
 
 typedef struct rz_kernels {
-    const char *name; /* "avx512", "avx2", "generic" */
+    const char *name; /* "avx512_bf16" (with VNNI), "avx512", "avx2", "generic" */
 
     /* y += x; y += a·x; x·y. n: any. */
     void (*add)(float *y, const float *x, size_t n);
@@ -104,6 +104,24 @@ typedef struct rz_kernels {
     void (*product_packed)(size_t m, size_t n, size_t first, size_t k, const float *a, size_t lda,
                            const float *panels, size_t depth, const float *bias, bool add, float *c,
                            size_t ldc);
+
+    /* The same with words of 32 bits: two bfloat16 along the depth, or four bytes, which is a
+     * multiple of RZ_LANES. Rows become words (bytes with a scale for each row, from its largest
+     * number), weights become panels of words (bytes with a scale and a sum for each column).
+     * low_native: the CPU multiplies words; else the same sums come slower. */
+    bool low_native;
+    void (*rows_bf16)(uint32_t *out, const float *a, size_t lda, size_t m, size_t k);
+    void (*pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t column, size_t n,
+                      size_t depth, size_t panel);
+    void (*product_bf16)(size_t m, size_t n, size_t words, const uint32_t *a,
+                         const uint32_t *panels, const float *bias, bool add, float *c, size_t ldc);
+    void (*rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, size_t m, size_t k);
+    void (*pack_int8)(uint32_t *panels, float *scale, int32_t *column_sum, const float *b,
+                      size_t row, size_t column, size_t n, size_t depth, size_t panel);
+    void (*product_int8)(size_t m, size_t n, size_t words, const uint32_t *a,
+                         const float *row_scale, const uint32_t *panels, const float *column_scale,
+                         const int32_t *column_sum, const float *bias, bool add, float *c,
+                         size_t ldc);
 
     /* exp of n floats (any n): relative error below 2e-7; 0 below -86. For tests and gates. */
     void (*exp_rows)(float *y, const float *x, size_t n);

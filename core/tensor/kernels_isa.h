@@ -17,4 +17,18 @@ void RZ_ISA(product_packed)(size_t m, size_t n, size_t first, size_t k, const fl
                             const float *panels, size_t depth, const float *bias, bool add,
                             float *c, size_t ldc);
 
+void RZ_ISA(rows_bf16)(uint32_t *out, const float *a, size_t lda, size_t m, size_t k);
+void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t column, size_t n,
+                       size_t depth, size_t panel);
+void RZ_ISA(product_bf16)(size_t m, size_t n, size_t words, const uint32_t *a,
+                          const uint32_t *panels, const float *bias, bool add, float *c,
+                          size_t ldc);
+void RZ_ISA(rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, size_t m, size_t k);
+void RZ_ISA(pack_int8)(uint32_t *panels, float *scale, int32_t *column_sum, const float *b,
+                       size_t row, size_t column, size_t n, size_t depth, size_t panel);
+void RZ_ISA(product_int8)(size_t m, size_t n, size_t words, const uint32_t *a,
+                          const float *row_scale, const uint32_t *panels, const float *column_scale,
+                          const int32_t *column_sum, const float *bias, bool add, float *c,
+                          size_t ldc);
+
 #endif

@@ -212,5 +212,14 @@ const rz_kernels RZ_ISA(kernels) = {
     .panel_columns = BLOCK_VECTORS * W,
     .pack_panel = RZ_ISA(pack_panel),
     .product_packed = RZ_ISA(product_packed),
+#if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
+    .low_native = true,
+#endif
+    .rows_bf16 = RZ_ISA(rows_bf16),
+    .pack_bf16 = RZ_ISA(pack_bf16),
+    .product_bf16 = RZ_ISA(product_bf16),
+    .rows_int8 = RZ_ISA(rows_int8),
+    .pack_int8 = RZ_ISA(pack_int8),
+    .product_int8 = RZ_ISA(product_int8),
     .exp_rows = exp_rows,
 };

@@ -107,6 +107,13 @@ INLINE void v_store_part(float *p, vf x, size_t n)
         p[i] = lanes[i];
 }
 
+/* The nearest integer, ties to even, for |x| below 2^21. */
+INLINE vi v_round(vf x)
+{
+    const float magic = 12582912.0f; /* 1.5 · 2^23 */
+    return (vi)(x + magic) - 0x4B400000;
+}
+
 /* Sum and maximum over the lanes, halving: always in the same order. */
 INLINE float v_sum(vf x)
 {

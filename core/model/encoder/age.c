@@ -75,7 +75,7 @@ static void forward_block(void *context, size_t task, unsigned worker)
     s->kernels->gelu_row(s->age_active + first * a, s->age_up + first * a, rows * a);
     rz_weight_product(&encoder_other_weight(p, RZ_ENCODER_AGE)->forward, rows,
                       s->age_active + first * a, a, w + s->layout.age_out_bias,
-                      s->age_vector + first * h, h);
+                      s->age_vector + first * h, h, NULL);
 }
 
 void encoder_age_forward(encoder_pass *p)
@@ -93,7 +93,7 @@ static void backward_block(void *context, size_t task, unsigned worker)
     size_t first = task * RZ_ENCODER_BLOCK, rows = encoder_block_rows(task, s->n_ages);
     float *dup = s->dage_up + first * a, *sums = s->partials + task * s->partial_size;
     rz_weight_product(&encoder_other_weight(p, RZ_ENCODER_AGE)->backward, rows,
-                      s->dage_vector + first * h, h, NULL, dup, a);
+                      s->dage_vector + first * h, h, NULL, dup, a, NULL);
     s->kernels->gelu_row_backward(dup, NULL, dup, s->age_up + first * a, rows * a);
     memset(sums, 0, (a + h) * sizeof *sums);
     for (size_t r = 0; r < rows; r++) {

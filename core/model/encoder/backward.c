@@ -120,20 +120,20 @@ static void chain_block_backward(void *context, size_t task, unsigned worker)
 
     residual_backward(p, 1, first, rows, s->dx, s->dmiddle, s->ddown, sums, mine->keep);
     rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_DOWN)->backward, rows,
-                      s->ddown + first * h, h, NULL, mine->up, f);
+                      s->ddown + first * h, h, NULL, mine->up, f, NULL);
     s->kernels->gelu_row_backward(dup, s->active + first * f, mine->up, b->up + first * f,
                                   rows * f);
     for (size_t r = 0; r < rows; r++)
         s->kernels->add(sums + 3 * h, dup + r * f, f);
     const rz_weight *up = &encoder_layer_weight(p, p->layer, RZ_ENCODER_UP)->backward;
     if (post)
-        rz_weight_product_add(up, rows, dup, f, s->dmiddle + first * h, h);
+        rz_weight_product_add(up, rows, dup, f, s->dmiddle + first * h, h, NULL);
     else
-        rz_weight_product(up, rows, dup, f, NULL, s->dmiddle + first * h, h);
+        rz_weight_product(up, rows, dup, f, NULL, s->dmiddle + first * h, h, NULL);
     residual_backward(p, 0, first, rows, s->dmiddle, residual, s->doutput, sums + 3 * h + f,
                       mine->keep);
     rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_OUTPUT)->backward, rows,
-                      s->doutput + first * h, h, NULL, s->dattended + first * h, h);
+                      s->doutput + first * h, h, NULL, s->dattended + first * h, h, NULL);
 }
 
 static void attend_backward(void *context, size_t task, unsigned worker)
@@ -189,11 +189,11 @@ static void project_block_backward(void *context, size_t task, unsigned worker)
                     *key_value = &encoder_layer_weight(p, p->layer, RZ_ENCODER_KEY_VALUE)->backward;
     float *dx = s->dx + first * h;
     if (!first_only && p->model->config.norm == RZ_NORM_POST)
-        rz_weight_product_add(key_value, rows, d + h - skip, 3 * h, dx, h);
+        rz_weight_product_add(key_value, rows, d + h - skip, 3 * h, dx, h, NULL);
     else
-        rz_weight_product(key_value, rows, d + h - skip, 3 * h, NULL, dx, h);
+        rz_weight_product(key_value, rows, d + h - skip, 3 * h, NULL, dx, h, NULL);
     if (!first_only)
-        rz_weight_product_add(query, rows, d, 3 * h, dx, h);
+        rz_weight_product_add(query, rows, d, 3 * h, dx, h, NULL);
 }
 
 /* What came through the queries and the residual of [CLS] alone joins the others. */
@@ -205,9 +205,9 @@ static void join_first(encoder_pass *p)
     size_t h = (size_t)p->model->config.hidden;
     bool post = p->model->config.norm == RZ_NORM_POST;
     if (post)
-        rz_weight_product_add(query, p->n_seqs, s->dq_first, h, s->dx_first, h);
+        rz_weight_product_add(query, p->n_seqs, s->dq_first, h, s->dx_first, h, NULL);
     else
-        rz_weight_product(query, p->n_seqs, s->dq_first, h, NULL, s->dx_first, h);
+        rz_weight_product(query, p->n_seqs, s->dq_first, h, NULL, s->dx_first, h, NULL);
     if (!post)
         memset(s->dstream, 0, p->n_tokens * h * sizeof *s->dstream);
     for (size_t seq = 0; seq < p->n_seqs; seq++) {

@@ -85,7 +85,7 @@ enum {
 };
 
 typedef struct encoder_weight {
-    rz_weight forward, backward; /* backward: packed in training only */
+    rz_weight forward, backward; /* backward: in training only */
 } encoder_weight;
 
 /* One application of a layer norm: its place and what its gradient needs (NULL in inference). */
@@ -109,6 +109,7 @@ typedef struct encoder_worker {
     float *y;         /* [RZ_ENCODER_BLOCK, hidden] */
     float *up;        /* [RZ_ENCODER_BLOCK, feed_forward] */
     float *keep;      /* [hidden, rounded up to 128] */
+    void *words;      /* rz_weight_scratch of a block; NULL in float32 */
     float *attention; /* rz_attention_scratch */
 } encoder_worker;
 
@@ -127,8 +128,9 @@ struct rz_scratch {
     size_t slice;              /* feed-forward units of a step, a multiple of panel_columns */
     encoder_weight weight[RZ_ENCODER_WEIGHTS_MAX];
     size_t n_weights;
-    float *packed; /* their panels */
-    bool packed_backward;
+    char *packed; /* their panels */
+    bool packed_training;
+    rz_precision precision;   /* of the layers in inference; training is in float32 */
     uint64_t weights_version; /* of the parameters that panels and age columns were made from */
     unsigned n_workers;
     encoder_worker *worker;

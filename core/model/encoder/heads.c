@@ -39,14 +39,14 @@ static void code_block(void *context, size_t task, unsigned worker)
         memcpy(s->loss_x + r * h, states + (p->positions[r] - p->first_token) * h,
                h * sizeof(float));
     rz_weight_product(&transform->forward, rows, s->loss_x + at, h, w + head->transform_bias,
-                      s->loss_up + at, h);
+                      s->loss_up + at, h, NULL);
     k->gelu_row(s->loss_active + at, s->loss_up + at, rows * h);
     for (size_t r = first; r < first + rows; r++)
         s->loss_inverse[r] =
             k->norm_row(s->loss_z + r * h, s->loss_normal + r * h, s->loss_active + r * h,
                         w + head->norm.gain, w + head->norm.bias, RZ_ENCODER_EPSILON, h);
     rz_weight_product(&decoder->forward, rows, s->loss_z + at, h, w + head->decoder_bias, logits,
-                      ld);
+                      ld, NULL);
     for (size_t r = 0; r < rows; r++)
         s->loss_row[first + r] = k->cross_entropy_row(logits + r * ld, (size_t)p->labels[first + r],
                                                       p->weight, head->n_codes);
@@ -54,12 +54,13 @@ static void code_block(void *context, size_t task, unsigned worker)
         return;
     float *sums = s->partials + task * s->partial_size;
     memset(sums, 0, 2 * h * sizeof *sums);
-    rz_weight_product(&decoder->backward, rows, logits, ld, NULL, s->loss_dz + at, h);
+    rz_weight_product(&decoder->backward, rows, logits, ld, NULL, s->loss_dz + at, h, NULL);
     for (size_t r = first; r < first + rows; r++)
         k->norm_row_backward(s->loss_du + r * h, sums, sums + h, s->loss_dz + r * h,
                              s->loss_normal + r * h, w + head->norm.gain, s->loss_inverse[r], h);
     k->gelu_row_backward(s->loss_du + at, NULL, s->loss_du + at, s->loss_up + at, rows * h);
-    rz_weight_product(&transform->backward, rows, s->loss_du + at, h, NULL, s->loss_dz + at, h);
+    rz_weight_product(&transform->backward, rows, s->loss_du + at, h, NULL, s->loss_dz + at, h,
+                      NULL);
     for (size_t r = first; r < first + rows; r++)
         k->add(s->dx + (p->positions[r] - p->first_token) * h, s->loss_dz + r * h, h);
 }

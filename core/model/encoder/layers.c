@@ -51,7 +51,8 @@ static const float *dropout_row(const encoder_pass *p, uint64_t site, size_t tok
 }
 
 /* Queries, keys and values of rows that are in place. Where only [CLS] asks, no queries. */
-static void project(const encoder_pass *p, size_t layer, size_t first, size_t rows)
+static void project(const encoder_pass *p, const encoder_worker *mine, size_t layer, size_t first,
+                    size_t rows)
 {
     const encoder_layer_buffers *b = encoder_layer(p, layer);
     const float *bias = p->model->parameters + p->s->layout.layer[layer].qkv_bias;
@@ -60,9 +61,9 @@ static void project(const encoder_pass *p, size_t layer, size_t first, size_t ro
     float *out = b->qkv + first * 3 * h;
     if (!encoder_is_first_only(p, layer))
         rz_weight_product(&encoder_layer_weight(p, layer, RZ_ENCODER_QUERY)->forward, rows, x, h,
-                          bias, out, 3 * h);
+                          bias, out, 3 * h, mine->words);
     rz_weight_product(&encoder_layer_weight(p, layer, RZ_ENCODER_KEY_VALUE)->forward, rows, x, h,
-                      bias + h, out + h, 3 * h);
+                      bias + h, out + h, 3 * h, mine->words);
 }
 
 /* Rows of a task, so that workers end together, and of this one. */
@@ -104,13 +105,12 @@ static void embed_block(void *context, size_t task, unsigned worker)
         if (pre)
             normalise(p, &s->layer[0].attention_norm, out, r, x);
     }
-    project(p, 0, first, rows);
+    project(p, &s->worker[worker], 0, first, rows);
 }
 
 /* The rows of [CLS] that alone ask in the last layer: their states and their queries. */
 static void first_block(void *context, size_t task, unsigned worker)
 {
-    (void)worker;
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const float *x = encoder_layer(p, p->layer)->x;
@@ -122,9 +122,10 @@ static void first_block(void *context, size_t task, unsigned worker)
         if (p->model->config.norm == RZ_NORM_PRE)
             memcpy(s->stream_first + r * h, s->stream + from * h, h * sizeof *x);
     }
-    rz_weight_product(
-        &encoder_layer_weight(p, p->layer, RZ_ENCODER_QUERY)->forward, rows, s->x_first + first * h,
-        h, p->model->parameters + s->layout.layer[p->layer].qkv_bias, s->q_first + first * h, h);
+    rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_QUERY)->forward, rows,
+                      s->x_first + first * h, h,
+                      p->model->parameters + s->layout.layer[p->layer].qkv_bias,
+                      s->q_first + first * h, h, s->worker[worker].words);
 }
 
 /* Some heads of one timeline. */
@@ -185,8 +186,9 @@ static void add_and_normalise(const encoder_pass *p, int step, size_t first, siz
     }
 }
 
-/* y = W_down gelu(W_up x + b) + b over rows, some units at a time, so that they stay near the core.
- * What comes before GELU is kept for the backward pass when there is one. */
+/* y = W_down gelu(W_up x + b) + b over rows, some units at a time, so that they stay near the core;
+ * in words all at once, because their scales are of whole rows. What comes before GELU is kept for
+ * the backward pass when there is one. */
 static void feed_forward(const encoder_pass *p, const encoder_worker *mine, size_t first,
                          size_t rows)
 {
@@ -197,19 +199,22 @@ static void feed_forward(const encoder_pass *p, const encoder_worker *mine, size
                     *down = &encoder_layer_weight(p, p->layer, RZ_ENCODER_DOWN)->forward;
     const float *w = p->model->parameters, *x = b->middle;
     size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
-    for (size_t unit = 0; unit < f; unit += s->slice) {
-        size_t n = f - unit < s->slice ? f - unit : s->slice;
-        rz_weight slice_up = rz_weight_columns(up, unit, n),
-                  slice_down = rz_weight_depths(down, unit, n);
+    size_t step = up->precision == RZ_FLOAT32 ? s->slice : f;
+    for (size_t unit = 0; unit < f; unit += step) {
+        size_t n = f - unit < step ? f - unit : step;
+        rz_weight part_up = rz_weight_columns(up, unit, n),
+                  part_down = rz_weight_depths(down, unit, n);
         float *before = p->keep ? b->up + first * f + unit : mine->up;
         size_t ld = p->keep ? f : n;
-        rz_weight_product(&slice_up, rows, x + first * h, h, w + place->up_bias + unit, before, ld);
+        rz_weight_product(&part_up, rows, x + first * h, h, w + place->up_bias + unit, before, ld,
+                          mine->words);
         for (size_t r = 0; r < rows; r++)
             s->kernels->gelu_row(mine->up + r * n, before + r * ld, n);
         if (unit == 0)
-            rz_weight_product(&slice_down, rows, mine->up, n, w + place->down_bias, mine->y, h);
+            rz_weight_product(&part_down, rows, mine->up, n, w + place->down_bias, mine->y, h,
+                              mine->words);
         else
-            rz_weight_product_add(&slice_down, rows, mine->up, n, mine->y, h);
+            rz_weight_product_add(&part_down, rows, mine->up, n, mine->y, h, mine->words);
     }
 }
 
@@ -226,13 +231,14 @@ static void chain_block(void *context, size_t task, unsigned worker)
 
     rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_OUTPUT)->forward, rows,
                       b->attended + first * h, h,
-                      p->model->parameters + s->layout.layer[p->layer].output_bias, mine->y, h);
+                      p->model->parameters + s->layout.layer[p->layer].output_bias, mine->y, h,
+                      mine->words);
     add_and_normalise(p, 0, first, rows, mine->y, x, b->middle, mine->keep);
     feed_forward(p, mine, first, rows);
     add_and_normalise(p, 1, first, rows, mine->y, b->middle, encoder_layer(p, p->layer + 1)->x,
                       mine->keep);
     if (p->layer + 1 < (size_t)p->model->config.layers)
-        project(p, p->layer + 1, first, rows);
+        project(p, mine, p->layer + 1, first, rows);
 }
 
 void encoder_layers_forward(encoder_pass *p)

@@ -132,6 +132,10 @@ static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config)
     for (unsigned i = 0; i < s->n_workers; i++) {
         s->worker[i].y = floats(c, RZ_ENCODER_BLOCK, h);
         s->worker[i].up = floats(c, RZ_ENCODER_BLOCK, (size_t)config->feed_forward);
+        s->worker[i].words = take(
+            c, 1, 1,
+            rz_weight_scratch(s->precision, RZ_ENCODER_BLOCK,
+                              h > (size_t)config->feed_forward ? h : (size_t)config->feed_forward));
         s->worker[i].keep = floats(c, (h + 127) / 128 * 128, 1);
         s->worker[i].attention =
             floats(c, rz_attention_scratch(longest, h / (size_t)config->heads), 1);
@@ -230,6 +234,7 @@ rz_status encoder_scratch_new(const rz_model *model, rz_scratch **out, rz_error 
         return status;
     }
     s->kernels = s->path.kernels;
+    s->precision = model->precision;
     s->slice = RZ_ENCODER_SLICE / s->kernels->panel_columns * s->kernels->panel_columns;
     *out = s;
     return RZ_OK;

@@ -31,28 +31,40 @@ static void list_weights(rz_scratch *s, const rz_model *model)
     s->n_weights = n;
 }
 
-/* Gives each weight its place in one block. The decoders are used in training alone. */
+/* Whether a weight is used, and packed. The decoders serve training alone; the BLAS reads float32
+ * weights where they are. */
+static bool is_packed(const rz_scratch *s, size_t i, bool backward, bool training)
+{
+    if (!training && (backward || i + 4 >= s->n_weights))
+        return false;
+    return s->path.packed || s->weight[i].forward.precision != RZ_FLOAT32;
+}
+
+/* Gives each weight its place in one block. */
 static rz_status place_panels(rz_scratch *s, bool training, rz_error *error)
 {
-    size_t total = 0, n = training ? s->n_weights : s->n_weights - 4;
-    for (size_t i = 0; i < n; i++)
-        total += rz_weight_floats(&s->weight[i].forward) +
-                 (training ? rz_weight_floats(&s->weight[i].backward) : 0);
-    free(s->packed);
-    s->packed = aligned_alloc(64, total * sizeof *s->packed);
-    if (s->packed == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of packed weights",
-                       total * sizeof *s->packed);
-    float *next = s->packed;
-    for (size_t i = 0; i < n; i++) {
-        s->weight[i].forward.panels = next;
-        next += rz_weight_floats(&s->weight[i].forward);
-        if (!training)
-            continue;
-        s->weight[i].backward.panels = next;
-        next += rz_weight_floats(&s->weight[i].backward);
+    size_t layers = s->n_weights - RZ_ENCODER_OTHER_WEIGHTS, total = 0;
+    for (size_t i = 0; i < layers; i++)
+        s->weight[i].forward.precision = training ? RZ_FLOAT32 : s->precision;
+    for (size_t i = 0; i < 2 * s->n_weights; i++) {
+        const encoder_weight *w = &s->weight[i / 2];
+        if (is_packed(s, i / 2, i % 2 != 0, training))
+            total += rz_weight_bytes(i % 2 == 0 ? &w->forward : &w->backward);
     }
-    s->packed_backward = training;
+    free(s->packed);
+    s->packed = aligned_alloc(64, total + 64);
+    if (s->packed == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of packed weights", total);
+    char *next = s->packed;
+    for (size_t i = 0; i < 2 * s->n_weights; i++) {
+        rz_weight *w = i % 2 == 0 ? &s->weight[i / 2].forward : &s->weight[i / 2].backward;
+        w->panels = NULL;
+        if (!is_packed(s, i / 2, i % 2 != 0, training))
+            continue;
+        w->panels = next;
+        next += rz_weight_bytes(w);
+    }
+    s->packed_training = training;
     return RZ_OK;
 }
 
@@ -73,7 +85,9 @@ rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool tra
     rz_status status = RZ_OK;
     if (s->n_weights == 0)
         list_weights(s, model);
-    bool placed = !s->path.packed || (s->packed != NULL && (s->packed_backward || !training));
+    /* What training has packed serves inference too, but in float32 alone. */
+    bool placed = s->packed != NULL && (s->packed_training == training ||
+                                        (s->packed_training && s->precision == RZ_FLOAT32));
     if (placed && s->weights_version == model->parameters_version)
         return RZ_OK;
     if (!placed)

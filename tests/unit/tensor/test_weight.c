@@ -30,12 +30,12 @@ static void fill(float *x, size_t n, uint64_t stream)
 
 extern const rz_kernels rz_kernels_wide; /* of this test: vectors of 16 on any CPU */
 
-enum { PATHS_MAX = 5 };
+enum { PATHS_MAX = 6 };
 
 /* The kernels of this CPU and the wide ones, packed, and the BLAS. */
 static size_t paths(rz_tensor_path *out)
 {
-    static const char *const names[] = {"generic", "avx2", "avx512", "openblas"};
+    static const char *const names[] = {"generic", "avx2", "avx512", "avx512_bf16", "openblas"};
     size_t n = 0;
     rz_error error = {0};
     rz_gemm_setup();
@@ -57,7 +57,7 @@ static rz_weight packed(const rz_tensor_path *path, bool forward, shape s)
     assert_int_equal(w.n, s.n);
     assert_int_equal(w.k, s.k);
     if (path->packed) {
-        w.panels = aligned_alloc(64, rz_weight_floats(&w) * sizeof(float));
+        w.panels = aligned_alloc(64, rz_weight_bytes(&w));
         assert_non_null(w.panels);
         for (size_t i = 0; i < rz_weight_panels(&w); i++)
             rz_weight_pack(&w, i);
@@ -86,13 +86,13 @@ static void products(void **state)
             for (int way = 0; way < 2; way++) {
                 rz_weight w = packed(&path[f], way == 0, shapes[s]);
                 for (size_t rows = 1; rows <= ROWS; rows += rows < 10 ? 1 : 19) {
-                    rz_weight_product(&w, rows, a, DEPTH_MAX, bias, c, WIDTH_MAX);
+                    rz_weight_product(&w, rows, a, DEPTH_MAX, bias, c, WIDTH_MAX, NULL);
                     for (size_t i = 0; i < rows; i++)
                         for (size_t j = 0; j < w.n; j++)
                             check_near(c[i * WIDTH_MAX + j], element(&w, i, j) + (double)bias[j],
                                        2e-4);
-                    rz_weight_product(&w, rows, a, DEPTH_MAX, NULL, c, WIDTH_MAX);
-                    rz_weight_product_add(&w, rows, a, DEPTH_MAX, c, WIDTH_MAX);
+                    rz_weight_product(&w, rows, a, DEPTH_MAX, NULL, c, WIDTH_MAX, NULL);
+                    rz_weight_product_add(&w, rows, a, DEPTH_MAX, c, WIDTH_MAX, NULL);
                     for (size_t i = 0; i < rows; i++)
                         for (size_t j = 0; j < w.n; j++)
                             check_near(c[i * WIDTH_MAX + j], 2.0 * element(&w, i, j), 4e-4);
@@ -110,19 +110,19 @@ static void parts_are_the_whole(void **state)
     for (size_t f = 0; f < n_paths; f++) {
         rz_weight w = packed(&path[f], true, s);
         size_t step = w.kernels->panel_columns;
-        rz_weight_product(&w, ROWS, a, DEPTH_MAX, bias, whole, WIDTH_MAX);
+        rz_weight_product(&w, ROWS, a, DEPTH_MAX, bias, whole, WIDTH_MAX, NULL);
         for (size_t j = 0; j < w.n; j += 2 * step) {
             rz_weight part = rz_weight_columns(&w, j, w.n - j < 2 * step ? w.n - j : 2 * step);
-            rz_weight_product(&part, ROWS, a, DEPTH_MAX, bias + j, c + j, WIDTH_MAX);
+            rz_weight_product(&part, ROWS, a, DEPTH_MAX, bias + j, c + j, WIDTH_MAX, NULL);
         }
         for (size_t i = 0; i < ROWS * WIDTH_MAX; i++)
             check_near(c[i], whole[i], 2e-4);
         for (size_t p = 0; p < w.k; p += 100) {
             rz_weight part = rz_weight_depths(&w, p, w.k - p < 100 ? w.k - p : 100);
             if (p == 0)
-                rz_weight_product(&part, ROWS, a + p, DEPTH_MAX, bias, c, WIDTH_MAX);
+                rz_weight_product(&part, ROWS, a + p, DEPTH_MAX, bias, c, WIDTH_MAX, NULL);
             else
-                rz_weight_product_add(&part, ROWS, a + p, DEPTH_MAX, c, WIDTH_MAX);
+                rz_weight_product_add(&part, ROWS, a + p, DEPTH_MAX, c, WIDTH_MAX, NULL);
         }
         for (size_t i = 0; i < ROWS * WIDTH_MAX; i++)
             check_near(c[i], whole[i], 2e-4);
@@ -140,11 +140,11 @@ static void a_row_does_not_see_its_neighbours(void **state)
             continue; /* a BLAS need not promise it */
         for (size_t s = 0; s < RZ_COUNT(shapes); s++) {
             rz_weight w = packed(&path[f], true, shapes[s]);
-            rz_weight_product(&w, ROWS, a, DEPTH_MAX, bias, whole, WIDTH_MAX);
+            rz_weight_product(&w, ROWS, a, DEPTH_MAX, bias, whole, WIDTH_MAX, NULL);
             for (size_t first = 0; first < 9; first++)
                 for (size_t rows = 1; first + rows <= ROWS; rows++) {
                     rz_weight_product(&w, rows, a + first * DEPTH_MAX, DEPTH_MAX, bias, c,
-                                      WIDTH_MAX);
+                                      WIDTH_MAX, NULL);
                     for (size_t i = 0; i < rows; i++)
                         assert_memory_equal(c + i * WIDTH_MAX, whole + (first + i) * WIDTH_MAX,
                                             w.n * sizeof *c);
@@ -152,6 +152,82 @@ static void a_row_does_not_see_its_neighbours(void **state)
             free(w.panels);
         }
     }
+}
+
+static double rounded(float x)
+{
+    int exponent;
+    double fraction = frexp((double)x, &exponent);
+    return ldexp(rint(ldexp(fraction, 8)), exponent - 8); /* 8 significant bits */
+}
+
+static double largest(const float *x, size_t n, size_t step)
+{
+    double most = 0.0;
+    for (size_t i = 0; i < n; i++)
+        most = fmax(most, fabs((double)x[i * step]));
+    return most;
+}
+
+/* The element of a product of what the numbers become in a precision. */
+static double low_element(const rz_weight *w, size_t i, size_t j)
+{
+    const float *row = a + i * DEPTH_MAX, *column = source + j * w->row;
+    double sum = 0.0, by_row = largest(row, w->k, 1) / 127.0,
+           by_column = largest(column, w->k, w->column) / 127.0;
+    for (size_t p = 0; p < w->k; p++)
+        sum += w->precision == RZ_BF16
+                   ? rounded(row[p]) * rounded(column[p * w->column])
+                   : rint((double)row[p] / by_row) *
+                         rint((double)column[p * w->column] / by_column) * by_row * by_column;
+    return sum;
+}
+
+static void check_low(const rz_weight *w, size_t rows, void *scratch)
+{
+    /* A number at the edge between two bytes may go either way. */
+    double tolerance = w->precision == RZ_BF16 ? 2e-4 : 0.05;
+    rz_weight_product(w, rows, a, DEPTH_MAX, bias, c, WIDTH_MAX, scratch);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < w->n; j++)
+            check_near(c[i * WIDTH_MAX + j], low_element(w, i, j) + (double)bias[j], tolerance);
+    rz_weight_product_add(w, rows, a, DEPTH_MAX, c, WIDTH_MAX, scratch);
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < w->n; j++)
+            check_near(c[i * WIDTH_MAX + j], 2.0 * low_element(w, i, j) + (double)bias[j],
+                       2.0 * tolerance);
+}
+
+static void products_in_words(void **state)
+{
+    (void)state;
+    static const shape low[] = {{16, 16}, {37, 48}, {128, 128}, {208, 256}};
+    rz_tensor_path path[PATHS_MAX];
+    size_t n_paths = paths(path);
+    void *scratch = aligned_alloc(64, rz_weight_scratch(RZ_BF16, ROWS, DEPTH_MAX));
+    assert_non_null(scratch);
+    for (size_t f = 0; f < n_paths; f++)
+        for (size_t s = 0; s < RZ_COUNT(low); s++)
+            for (int way = 0; way < 4; way++) {
+                shape z = low[s];
+                rz_weight w = way % 2 == 0 ? rz_weight_forward(path[f].kernels, source, z.n, z.k)
+                                           : rz_weight_backward(path[f].kernels, source, z.k, z.n);
+                w.precision = way < 2 ? RZ_BF16 : RZ_INT8;
+                w.panels = aligned_alloc(64, (rz_weight_bytes(&w) + 63) / 64 * 64);
+                assert_non_null(w.panels);
+                for (size_t i = 0; i < rz_weight_panels(&w); i++)
+                    rz_weight_pack(&w, i);
+                check_low(&w, ROWS, scratch);
+                check_low(&w, 5, scratch);
+                /* What is not a number shows, in its own row alone. */
+                float old = a[DEPTH_MAX + 3];
+                a[DEPTH_MAX + 3] = NAN;
+                rz_weight_product(&w, 3, a, DEPTH_MAX, NULL, c, WIDTH_MAX, scratch);
+                assert_true(isfinite(c[0]) && isnan(c[WIDTH_MAX]) && isfinite(c[2 * WIDTH_MAX]));
+                a[DEPTH_MAX + 3] = old;
+                free(w.panels);
+            }
+    free(scratch);
 }
 
 static void a_path_can_be_forced(void **state)
@@ -178,9 +254,9 @@ static void a_path_can_be_forced(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(products),
-                                       cmocka_unit_test(parts_are_the_whole),
-                                       cmocka_unit_test(a_row_does_not_see_its_neighbours),
-                                       cmocka_unit_test(a_path_can_be_forced)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(products), cmocka_unit_test(parts_are_the_whole),
+        cmocka_unit_test(a_row_does_not_see_its_neighbours), cmocka_unit_test(products_in_words),
+        cmocka_unit_test(a_path_can_be_forced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
