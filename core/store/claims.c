@@ -149,8 +149,10 @@ static rz_status insert_claim(rz_store *store, const rz_claim *claim, int64_t fa
 static rz_status touch_former_patient(rz_store *store, rz_patient_key patient, rz_error *error)
 {
     rz_statement *change = NULL;
-    rz_status status = rz_db_statement(store->db, "UPDATE patients SET version = ?2 WHERE key = ?1",
-                                       &change, error);
+    rz_status status = rz_patient_changed(store, patient, error);
+    if (status == RZ_OK)
+        status = rz_db_statement(store->db, "UPDATE patients SET version = ?2 WHERE key = ?1",
+                                 &change, error);
     if (status != RZ_OK)
         return status;
     rz_bind_int(change, 1, patient);

@@ -94,6 +94,8 @@ rz_status rz_store_erase_patient(rz_store *store, rz_patient_key key, rz_error *
     if (status == RZ_OK && !found)
         status = rz_fail(error, RZ_E_NOT_FOUND, "no such patient");
     if (status == RZ_OK)
+        status = rz_patient_changed(store, key, error);
+    if (status == RZ_OK)
         status = rz_batch_need(store, error);
     if (status == RZ_OK)
         status = remove_rows(store, key, error);

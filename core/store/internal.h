@@ -37,6 +37,8 @@ struct rz_store {
     int lock_fd; /* -1 for readers */
     bool write, shared_ids, pseudonyms, has_key;
     unsigned char key[RZ_HMAC_KEY_BYTES];
+    void (*changed)(void *context, const char *id); /* may be NULL */
+    void *changed_context;
     rz_names codes, units, facilities;
 
     rz_batch_kind batch_kind;
@@ -45,9 +47,11 @@ struct rz_store {
     size_t rows_in_transaction; /* imports commit in pieces */
     char source[256];
     rz_totals totals;
-    rz_status failed;  /* a write of the open batch failed: only rollback is left */
-    bool side_write;   /* a transaction of rz_write_begin is open */
-    bool leftovers;    /* an unfinished batch could not be removed yet */
+    rz_status failed; /* a write of the open batch failed: only rollback is left */
+    bool side_write;  /* a transaction of rz_write_begin is open */
+    bool leftovers;   /* an unfinished batch could not be removed yet */
+    bool has_salt;
+    unsigned char salt[RZ_HMAC_KEY_BYTES]; /* of the file; read once */
     bool log_to_empty; /* an erased patient may still stand in the write-ahead log */
     rz_known_patient patient;
 
@@ -95,6 +99,8 @@ RZ_MUST_CHECK rz_status rz_batch_clean(rz_store *store, rz_error *error);
 RZ_MUST_CHECK rz_status rz_patient_for_claim(rz_store *store, const rz_claim *claim,
                                              int64_t facility, rz_error *error);
 RZ_MUST_CHECK rz_status rz_patient_touch(rz_store *store, const rz_claim *claim, rz_error *error);
+/* Tells the opener that this patient's history changes. */
+RZ_MUST_CHECK rz_status rz_patient_changed(rz_store *store, rz_patient_key key, rz_error *error);
 /* Rebuilds a patient's row from the claims that are left; removes it when none is. */
 RZ_MUST_CHECK rz_status rz_patient_recompute(rz_store *store, rz_patient_key key, rz_error *error);
 /* Demographics and version at a limit. *found is false when the patient was unknown then. */

@@ -81,9 +81,28 @@ static rz_status update(rz_store *store, rz_patient_key key, rz_sex sex, int32_t
     return rz_run(change, error);
 }
 
+static void tell(const rz_store *store, const char *id)
+{
+    if (store->changed != NULL)
+        store->changed(store->changed_context, id);
+}
+
+rz_status rz_patient_changed(rz_store *store, rz_patient_key key, rz_error *error)
+{
+    rz_patient_state patient;
+    bool found = false;
+    if (store->changed == NULL)
+        return RZ_OK;
+    rz_status status = rz_patient_at(store, key, INT64_MAX, false, &patient, &found, error);
+    if (status == RZ_OK && found)
+        tell(store, patient.id);
+    return status;
+}
+
 rz_status rz_patient_touch(rz_store *store, const rz_claim *claim, rz_error *error)
 {
     rz_known_patient *known = &store->patient;
+    tell(store, known->id);
     rz_sex sex = claim->sex != RZ_SEX_UNKNOWN ? claim->sex : known->sex;
     int32_t birth_day = claim->birth_day != RZ_DAY_NONE ? claim->birth_day : known->birth_day;
     rz_status status = RZ_OK;
@@ -155,7 +174,9 @@ rz_status rz_patient_recompute(rz_store *store, rz_patient_key key, rz_error *er
 {
     bool any = false;
     rz_patient_state state = {0};
-    rz_status status = from_claims(store, key, INT64_MAX, &any, &state, error);
+    rz_status status = rz_patient_changed(store, key, error);
+    if (status == RZ_OK)
+        status = from_claims(store, key, INT64_MAX, &any, &state, error);
     if (status != RZ_OK)
         return status;
     if (any)
@@ -198,12 +219,13 @@ rz_status rz_patient_at(rz_store *store, rz_patient_key key, int64_t limit, bool
 
 /* ---- for callers ---------------------------------------------------------------------------- */
 
-static rz_status describe(rz_store *store, rz_patient_key key, int64_t limit, rz_patient *out,
-                          bool *found, rz_error *error)
+/* brief: without days and counts, for which the history would be read. */
+static rz_status describe(rz_store *store, rz_patient_key key, int64_t limit, bool brief,
+                          rz_patient *out, bool *found, rz_error *error)
 {
     rz_patient_state state;
     rz_name facility = {.text = ""};
-    rz_status status = rz_patient_at(store, key, limit, true, &state, found, error);
+    rz_status status = rz_patient_at(store, key, limit, !brief, &state, found, error);
     if (status != RZ_OK || !*found)
         return status;
     if (state.namespace_key != 0)
@@ -218,7 +240,8 @@ static rz_status describe(rz_store *store, rz_patient_key key, int64_t limit, rz
                           .version = state.version};
     (void)snprintf(patient.facility, sizeof patient.facility, "%s", facility.text);
     (void)snprintf(patient.id, sizeof patient.id, "%s", state.id);
-    status = rz_events_summary(store, limit, state.current, &patient, error);
+    if (!brief)
+        status = rz_events_summary(store, limit, state.current, &patient, error);
     if (status == RZ_OK)
         *out = patient;
     return status;
@@ -243,8 +266,26 @@ static rz_status has_claim_of(rz_store *store, rz_patient_key key, int64_t facil
     return status;
 }
 
+/* The keys of patients with this id: in one namespace, or in all. */
+static rz_status select_keys(rz_store *store, bool all, int64_t namespace_key, const char *stored,
+                             rz_statement **out, rz_error *error)
+{
+    static const char one_sql[] = "SELECT key FROM patients WHERE namespace = ?2 AND id = ?1";
+    /* Namespaces are few, so that one seek in each is cheaper than an index by id alone. */
+    static const char all_sql[] =
+        "SELECT p.key FROM (SELECT 0 AS n UNION ALL SELECT key FROM facilities) CROSS JOIN "
+        "patients p ON p.namespace = n AND p.id = ?1";
+    rz_status status = rz_db_statement(store->db, all ? all_sql : one_sql, out, error);
+    if (status != RZ_OK)
+        return status;
+    rz_bind_text(*out, 1, stored);
+    if (!all)
+        rz_bind_int(*out, 2, namespace_key);
+    return RZ_OK;
+}
+
 static rz_status find(rz_store *store, const char *facility, const char *id, int64_t limit,
-                      rz_patient *out, rz_error *error)
+                      bool brief, rz_patient *out, rz_error *error)
 {
     char stored[RZ_ID_MAX + 1];
     int64_t facility_key = 0;
@@ -255,28 +296,21 @@ static rz_status find(rz_store *store, const char *facility, const char *id, int
             rz_names_key(&store->facilities, store->db, 0, facility, false, &facility_key, error);
     if (status == RZ_OK && facility != NULL && facility_key == 0)
         return rz_fail(error, RZ_E_NOT_FOUND, "no such patient: this facility has sent nothing");
-    /* Namespaces are few, so that one seek in each is cheaper than an index by id alone. */
     if (status == RZ_OK)
-        status = rz_db_statement(store->db,
-                                 "SELECT p.key FROM (SELECT 0 AS n UNION ALL SELECT key FROM "
-                                 "facilities) CROSS JOIN patients p ON p.namespace = n AND p.id = "
-                                 "?1",
-                                 &select, error);
+        status = select_keys(store, facility == NULL || store->shared_ids, facility_key, stored,
+                             &select, error);
     if (status != RZ_OK)
         return status;
     rz_patient patient = {0};
     int matches = 0;
     bool row = false;
-    rz_bind_text(select, 1, stored);
     while ((status = rz_step(select, &row, error)) == RZ_OK && row) {
         bool found = false, wanted = true;
         rz_patient candidate;
         rz_patient_key key = rz_column_int(select, 0);
-        status = describe(store, key, limit, &candidate, &found, error);
-        if (status == RZ_OK && found && facility != NULL)
-            status = store->shared_ids
-                         ? has_claim_of(store, key, facility_key, limit, &wanted, error)
-                         : (wanted = strcmp(candidate.facility, facility) == 0, RZ_OK);
+        status = describe(store, key, limit, brief, &candidate, &found, error);
+        if (status == RZ_OK && found && facility != NULL && store->shared_ids)
+            status = has_claim_of(store, key, facility_key, limit, &wanted, error);
         if (status != RZ_OK) {
             rz_reset(select);
             return status;
@@ -297,8 +331,8 @@ static rz_status find(rz_store *store, const char *facility, const char *id, int
     return RZ_OK;
 }
 
-rz_status rz_store_patient(rz_store *store, const char *facility, const char *id, rz_patient *out,
-                           rz_error *error)
+static rz_status find_now(rz_store *store, const char *facility, const char *id, bool brief,
+                          rz_patient *out, rz_error *error)
 {
     bool began = false;
     int64_t limit = 0;
@@ -306,9 +340,21 @@ rz_status rz_store_patient(rz_store *store, const char *facility, const char *id
     if (status == RZ_OK)
         status = rz_batch_limit(store, RZ_RECORDED_NOW, &limit, error);
     if (status == RZ_OK)
-        status = find(store, facility, id, limit, out, error);
+        status = find(store, facility, id, limit, brief, out, error);
     rz_store_view_end(store, began);
     return status;
+}
+
+rz_status rz_store_patient(rz_store *store, const char *facility, const char *id, rz_patient *out,
+                           rz_error *error)
+{
+    return find_now(store, facility, id, false, out, error);
+}
+
+rz_status rz_store_patient_brief(rz_store *store, const char *facility, const char *id,
+                                 rz_patient *out, rz_error *error)
+{
+    return find_now(store, facility, id, true, out, error);
 }
 
 rz_status rz_store_patients(rz_store *store, rz_patient_key after, const char *facility,
@@ -339,7 +385,7 @@ rz_status rz_store_patients(rz_store *store, rz_patient_key after, const char *f
         else if (facility != NULL)
             status = has_claim_of(store, key, facility_key, limit, &wanted, error);
         if (status == RZ_OK && wanted)
-            status = describe(store, key, limit, &out[filled], &found, error);
+            status = describe(store, key, limit, false, &out[filled], &found, error);
         if (status != RZ_OK)
             break;
         filled += found ? 1 : 0;
@@ -366,17 +412,12 @@ rz_status rz_store_patients_named(rz_store *store, const char *id, rz_patient *o
     if (status == RZ_OK)
         status = rz_store_id(store, id, stored, error);
     if (status == RZ_OK)
-        status = rz_db_statement(store->db,
-                                 "SELECT p.key FROM (SELECT 0 AS n UNION ALL SELECT key FROM "
-                                 "facilities) CROSS JOIN patients p ON p.namespace = n AND p.id = "
-                                 "?1",
-                                 &select, error);
-    if (status == RZ_OK)
-        rz_bind_text(select, 1, stored);
+        status = select_keys(store, true, 0, stored, &select, error);
     while (status == RZ_OK && filled < cap && (status = rz_step(select, &row, error)) == RZ_OK &&
            row) {
         bool found = false;
-        status = describe(store, rz_column_int(select, 0), limit, &out[filled], &found, error);
+        status =
+            describe(store, rz_column_int(select, 0), limit, false, &out[filled], &found, error);
         filled += found ? 1 : 0;
     }
     if (select != NULL)

@@ -156,6 +156,8 @@ rz_status rz_store_open(const char *path, const rz_store_options *options, rz_st
     store->lock_fd = -1;
     store->data_ends_limit = -1;
     store->write = options->write;
+    store->changed = options->changed;
+    store->changed_context = options->changed_context;
     if (options->pseudonym_key != NULL) {
         memcpy(store->key, options->pseudonym_key, sizeof store->key);
         store->has_key = true;
@@ -242,6 +244,10 @@ rz_status rz_store_salt(rz_store *store, unsigned char out[RZ_HMAC_KEY_BYTES], r
     char text[2 * RZ_HMAC_KEY_BYTES + 1] = "";
     bool found = false;
     rz_sha256 hash;
+    if (store->has_salt) {
+        memcpy(out, store->salt, sizeof store->salt);
+        return RZ_OK;
+    }
     rz_status status = setting_read(store->db, "salt", text, sizeof text, &found, error);
     if (status == RZ_OK && !found)
         status = rz_fail(error, RZ_E_CORRUPT, "%s has no salt", rz_db_path(store->db));
@@ -249,7 +255,9 @@ rz_status rz_store_salt(rz_store *store, unsigned char out[RZ_HMAC_KEY_BYTES], r
         return status;
     rz_sha256_init(&hash);
     rz_sha256_add(&hash, text, strlen(text));
-    rz_sha256_done(&hash, out);
+    rz_sha256_done(&hash, store->salt);
+    store->has_salt = true;
+    memcpy(out, store->salt, sizeof store->salt);
     return RZ_OK;
 }
 

@@ -22,6 +22,10 @@ typedef struct rz_store_options {
     bool shared_patient_ids; /* patient_ids = shared: one namespace for all facilities */
     const unsigned char *pseudonym_key; /* 32 bytes or NULL; ids pass through HMAC at this door */
     int busy_timeout_ms;                /* default 5000 */
+    /* Called during a write with the id, as stored, of each patient whose history it changes; may
+     * be NULL. Ids may come twice, and of writes that fail in the end. */
+    void (*changed)(void *context, const char *id);
+    void *changed_context;
 } rz_store_options;
 
 rz_store_options rz_store_options_defaults(void);
@@ -100,6 +104,10 @@ typedef struct rz_patient {
  * Errors  RZ_E_NOT_FOUND; RZ_E_CONFLICT when the id fits several patients and no facility chose. */
 RZ_MUST_CHECK rz_status rz_store_patient(rz_store *store, const char *facility, const char *id,
                                          rz_patient *out, rz_error *error);
+
+/* The same without what the history must be read for: days and counts are not filled in. */
+RZ_MUST_CHECK rz_status rz_store_patient_brief(rz_store *store, const char *facility,
+                                               const char *id, rz_patient *out, rz_error *error);
 
 /* Every patient that an id fits, one per namespace, at most `cap`: what a caller is told who must
  * choose between them. */

@@ -138,6 +138,57 @@ static void scores_are_fresh_or_missing(void **state)
     rz_store_close(store);
 }
 
+static void on_change(void *told, const char *id)
+{
+    char *seen = told;
+    (void)snprintf(seen + strlen(seen), 64 - strlen(seen), "%s ", id);
+}
+
+#define check_told(wanted)                                                                         \
+    do {                                                                                           \
+        assert_string_equal(told, wanted);                                                         \
+        told[0] = '\0';                                                                            \
+    } while (0)
+
+/* Whoever's history a write changes is told of, and nobody else. */
+static void changes_are_told(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_store *store = NULL;
+    rz_patient patient;
+    char told[64] = "";
+    rz_store_options options = rz_store_options_defaults();
+    options.write = true;
+    options.changed = on_change;
+    options.changed_context = told;
+    check_ok(rz_store_open(fixture_path("told"), &options, &store, &error));
+    rz_claim claim = fixture_claim("c1", "p1", 110, one_event, 1);
+    fixture_post(store, &claim);
+    check_told("p1 ");
+    assert_int_equal(fixture_post(store, &claim), RZ_PUT_UNCHANGED);
+    check_told("");
+    claim.n_events = 0;
+    assert_int_equal(fixture_post(store, &claim), RZ_PUT_SUPERSEDED);
+    check_told("p1 ");
+    claim.patient_id = "p2"; /* the claim goes to another patient: both histories change */
+    assert_int_equal(fixture_post(store, &claim), RZ_PUT_SUPERSEDED);
+    check_told("p2 p1 ");
+    claim.sex = RZ_SEX_MALE;
+    rz_put_outcome outcome;
+    check_ok(rz_store_begin(store, &error));
+    check_fails(rz_store_put(store, &claim, &outcome, &error), RZ_E_CONFLICT, "sex");
+    check_ok(rz_store_commit(store, &error));
+    check_told("");
+    check_ok(rz_store_void_claim(store, "F1", "c1", &error));
+    check_told("p2 ");
+    check_ok(rz_store_patient_brief(store, "F1", "p2", &patient, &error));
+    assert_int_equal(patient.n_claims, 0); /* not counted */
+    check_ok(rz_store_erase_patient(store, patient.key, &error));
+    check_told("p2 ");
+    rz_store_close(store);
+}
+
 static void nothing_is_written_beside_an_open_batch(void **state)
 {
     (void)state;
@@ -234,6 +285,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_fresh_or_missing),
+        cmocka_unit_test(changes_are_told),
         cmocka_unit_test(nothing_is_written_beside_an_open_batch),
         cmocka_unit_test(audit_shows_every_change),
     };
