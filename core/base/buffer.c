@@ -14,9 +14,15 @@ void rz_buffer_init(rz_buffer *buffer, size_t limit)
     *buffer = (rz_buffer){.data = nothing, .limit = limit};
 }
 
+void rz_buffer_init_in(rz_buffer *buffer, char *memory, size_t n)
+{
+    memory[0] = '\0';
+    *buffer = (rz_buffer){.data = memory, .capacity = n, .limit = n - 1, .fixed = true};
+}
+
 void rz_buffer_done(rz_buffer *buffer)
 {
-    if (buffer->capacity > 0)
+    if (buffer->capacity > 0 && !buffer->fixed)
         free(buffer->data);
     rz_buffer_init(buffer, buffer->limit);
 }
@@ -89,7 +95,7 @@ rz_status rz_buffer_addf(rz_buffer *buffer, const char *format, ...)
 
 char *rz_buffer_take(rz_buffer *buffer, size_t *length)
 {
-    if (reserve(buffer, 0) != RZ_OK)
+    if (buffer->fixed || reserve(buffer, 0) != RZ_OK)
         return NULL;
     char *data = buffer->data;
     if (length != NULL)
