@@ -1,22 +1,22 @@
-/* A bounded list of rows and one write operation at a time that empties it. */
+/* A bounded list of rows, and one write operation at a time that appends the oldest of them and
+ * queues itself again while there are more, so that claims are written in between. */
 #include "audit.h"
 
 #include "log.h"
 #include "writer.h"
 
+#include "base/size.h"
 #include "store/audit.h"
 
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_MAX = 20000, APPEND_MAX = 500 };
+enum { ROWS_MAX = 100000, APPEND_MAX = 2000, DETAILS_BYTES_MAX = 1 << 20 };
 
 typedef struct row {
-    char request_id[REQUEST_ID_TEXT], actor[64], action[24], patient[33], model[RZ_SHA256_TEXT];
-    char *details; /* owned */
-    int64_t at;
     struct row *next;
+    rz_audit_entry entry; /* its texts stand behind it */
 } row;
 
 struct audit {
@@ -37,7 +37,6 @@ static void free_rows(row *first)
 {
     while (first != NULL) {
         row *next = first->next;
-        free(first->details);
         free(first);
         first = next;
     }
@@ -48,7 +47,7 @@ static void destroy(job *j)
     free(j);
 }
 
-/* Takes up to APPEND_MAX rows off the list. */
+/* Takes up to APPEND_MAX rows off the list; NULL when it is empty, and the flush is then over. */
 static row *take(audit *a, size_t *n)
 {
     (void)pthread_mutex_lock(&a->lock);
@@ -56,8 +55,8 @@ static row *take(audit *a, size_t *n)
     for (*n = 0; *n < APPEND_MAX && a->first != NULL; (*n)++) {
         last = a->first;
         a->first = last->next;
-        a->n--;
     }
+    a->n -= *n;
     if (last != NULL)
         last->next = NULL;
     if (a->first == NULL)
@@ -65,7 +64,7 @@ static row *take(audit *a, size_t *n)
     if (*n == 0)
         a->flushing = false;
     (void)pthread_mutex_unlock(&a->lock);
-    return *n > 0 ? first : NULL;
+    return first;
 }
 
 static rz_status append(rz_store *store, const row *first, size_t n, rz_error *error)
@@ -75,16 +74,28 @@ static rz_status append(rz_store *store, const row *first, size_t n, rz_error *e
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu audit rows", n);
     size_t i = 0;
     for (const row *r = first; r != NULL; r = r->next)
-        entries[i++] = (rz_audit_entry){.request_id = r->request_id,
-                                        .actor = r->actor,
-                                        .action = r->action,
-                                        .patient_hash = r->patient,
-                                        .model_hash = r->model,
-                                        .details = r->details,
-                                        .at = r->at};
+        entries[i++] = r->entry;
     rz_status status = rz_store_audit_append(store, entries, n, error);
     free(entries);
     return status;
+}
+
+static rz_status run(write_op *op, rz_store *store, rz_error *error);
+
+/* Queues a flush; false when the writer takes none. */
+static bool queue_flush(audit *a)
+{
+    rz_error error = {0};
+    flush_op *f = calloc(1, sizeof *f);
+    if (f == NULL)
+        return false;
+    job_init(&f->op.job, NULL, destroy);
+    f->op.run = run;
+    f->op.derived = true;
+    f->audit = a;
+    rz_status status = writer_add(a->server->writer, &f->op, &error);
+    job_drop(&f->op.job);
+    return status == RZ_OK;
 }
 
 static rz_status run(write_op *op, rz_store *store, rz_error *error)
@@ -95,13 +106,16 @@ static rz_status run(write_op *op, rz_store *store, rz_error *error)
         rz_error why = {0};
         rz_status status = append(store, rows, n, &why);
         free_rows(rows);
-        if (status == RZ_OK)
-            continue;
-        (void)pthread_mutex_lock(&a->lock);
-        a->lost += n;
-        a->flushing = false;
-        (void)pthread_mutex_unlock(&a->lock);
-        return rz_fail(error, status, "%zu audit rows are lost: %.300s", n, why.text);
+        if (status != RZ_OK) {
+            (void)pthread_mutex_lock(&a->lock);
+            a->lost += n;
+            a->flushing = false;
+            (void)pthread_mutex_unlock(&a->lock);
+            return rz_fail(error, status, "%zu audit rows are lost: %.300s", n, why.text);
+        }
+        /* The rest later, behind the claims that wait; at the end of the daemon here and now. */
+        if (queue_flush(a))
+            break;
     }
     return RZ_OK;
 }
@@ -128,61 +142,62 @@ void audit_free(audit *a)
 
 static void start_flush(audit *a)
 {
-    rz_error error = {0};
-    flush_op *f = calloc(1, sizeof *f);
-    rz_status status = RZ_E_NO_MEMORY;
-    if (f != NULL) {
-        job_init(&f->op.job, NULL, destroy);
-        f->op.run = run;
-        f->op.derived = true;
-        f->audit = a;
-        status = writer_add(a->server->writer, &f->op, &error);
-        job_drop(&f->op.job);
-    }
-    if (status != RZ_OK) { /* the next row tries again */
-        (void)pthread_mutex_lock(&a->lock);
-        a->flushing = false;
-        (void)pthread_mutex_unlock(&a->lock);
-    }
+    if (queue_flush(a))
+        return;
+    (void)pthread_mutex_lock(&a->lock);
+    a->flushing = false; /* the next row tries again */
+    (void)pthread_mutex_unlock(&a->lock);
 }
 
-void audit_add(audit *a, const request *r, const char *action, const char *patient_hash,
-               const char *model_hash, json_t *details)
+/* A row with its texts in one block; NULL when memory is short. */
+static row *make_row(const request *r, const char *action, const char *patient_hash,
+                     const char *model_hash, const char *details)
 {
-    row *fresh = calloc(1, sizeof *fresh);
-    char *text = details != NULL ? json_text(details) : NULL;
-    bool flush = false, kept = false;
-    json_decref(details);
-    if (fresh != NULL) {
-        (void)snprintf(fresh->request_id, sizeof fresh->request_id, "%s", r->id);
-        (void)snprintf(fresh->actor, sizeof fresh->actor, "%s", r->caller);
-        (void)snprintf(fresh->action, sizeof fresh->action, "%s", action);
-        (void)snprintf(fresh->patient, sizeof fresh->patient, "%s",
-                       patient_hash != NULL ? patient_hash : "");
-        (void)snprintf(fresh->model, sizeof fresh->model, "%s",
-                       model_hash != NULL ? model_hash : "");
-        fresh->details = text;
-        fresh->at = time_now_us();
+    const char *texts[] = {r->id, r->caller, action, patient_hash, model_hash, details};
+    size_t sizes[RZ_COUNT(texts)], bytes = sizeof(row);
+    for (size_t i = 0; i < RZ_COUNT(texts); i++) {
+        texts[i] = texts[i] != NULL ? texts[i] : "";
+        sizes[i] = strlen(texts[i]) + 1;
+        bytes += sizes[i];
     }
+    row *fresh = malloc(bytes);
+    if (fresh == NULL)
+        return NULL;
+    char *to = (char *)(fresh + 1);
+    for (size_t i = 0; i < RZ_COUNT(texts); i++) {
+        texts[i] = memcpy(to, texts[i], sizes[i]);
+        to += sizes[i];
+    }
+    *fresh = (row){.entry = {.request_id = texts[0],
+                             .actor = texts[1],
+                             .action = texts[2],
+                             .patient_hash = texts[3],
+                             .model_hash = texts[4],
+                             .details = texts[5],
+                             .at = time_now_us()}};
+    return fresh;
+}
+
+static void add(audit *a, const request *r, const char *action, const char *patient_hash,
+                const char *model_hash, const char *details)
+{
+    row *fresh = make_row(r, action, patient_hash, model_hash, details);
     (void)pthread_mutex_lock(&a->lock);
-    if (fresh != NULL && a->n < ROWS_MAX) {
+    bool kept = fresh != NULL && a->n < ROWS_MAX, flush = !a->flushing;
+    if (kept) {
         if (a->last != NULL)
             a->last->next = fresh;
         else
             a->first = fresh;
         a->last = fresh;
         a->n++;
-        kept = true;
     } else {
         a->lost++;
     }
-    flush = !a->flushing;
     a->flushing = true;
     (void)pthread_mutex_unlock(&a->lock);
-    if (!kept && fresh != NULL)
-        free_rows(fresh);
-    if (!kept && fresh == NULL)
-        free(text);
+    if (!kept)
+        free(fresh);
     if (flush)
         start_flush(a);
 }
@@ -195,26 +210,46 @@ uint64_t audit_lost(audit *a)
     return lost;
 }
 
-void audit_prediction(audit *a, const request *r, const char *patient_hash, const char *as_of,
-                      const json_t *risks)
+void audit_add(audit *a, const request *r, const char *action, const char *patient_hash,
+               const char *model_hash, json_t *details)
+{
+    char *text = details != NULL ? json_text(details) : NULL;
+    json_decref(details);
+    add(a, r, action, patient_hash, model_hash, text);
+    free(text);
+}
+
+/* The row of an answer that was given before: that row names the risks. */
+static void add_again(audit *a, const request *r, const char *patient_hash, const char *as_of)
+{
+    char details[96];
+    (void)snprintf(details, sizeof details,
+                   "{\"as_of\":\"%s\",\"version\":\"" REZEPT_VERSION
+                   "\",\"cached\":true,\"tasks\":{}}",
+                   as_of);
+    add(a, r, "predict", patient_hash, NULL, details);
+}
+
+void audit_prediction(audit *a, const request *r, const char *patient_hash, int32_t as_of,
+                      const plan *p, const predict_job *j, size_t i)
 {
     const char *model = NULL;
-    json_t *details = json_pack("{s:s, s:s, s:b}", "as_of", as_of, "version", REZEPT_VERSION,
-                                "cached", risks == NULL);
-    json_t *tasks = json_object();
-    for (size_t i = 0; i < json_array_size(risks); i++) {
-        const json_t *risk = json_array_get(risks, i);
-        const char *task = json_string_value(json_object_get(risk, "task"));
-        const char *sha256 =
-            json_string_value(json_object_get(json_object_get(risk, "model"), "sha256"));
-        json_t *value = json_object_get(risk, "reason");
-        model = model == NULL ? sha256 : model;
-        (void)json_object_set_new(
-            tasks, task,
-            json_pack("{s:O, s:s?, s:O?}", value != NULL ? "reason" : "probability",
-                      value != NULL ? value : json_object_get(risk, "probability"), "model", sha256,
-                      "calibration", json_object_get(json_object_get(risk, "calibration"), "id")));
+    char day[RZ_DAY_TEXT];
+    rz_buffer text;
+    json_out out = {.to = &text};
+    if (j == NULL) {
+        add_again(a, r, patient_hash, rz_day_text(as_of, day));
+        return;
     }
-    (void)json_object_set_new(details, "tasks", tasks);
-    audit_add(a, r, "predict", patient_hash, model, details);
+    rz_buffer_init(&text, DETAILS_BYTES_MAX);
+    json_out_open(&out, '{');
+    json_out_member_text(&out, "as_of", rz_day_text(as_of, day));
+    json_out_member_text(&out, "version", REZEPT_VERSION);
+    json_out_name(&out, "cached");
+    json_out_raw(&out, "false");
+    json_out_name(&out, "tasks");
+    model = plan_write_audit(p, j, i, &out);
+    json_out_close(&out, '}');
+    add(a, r, "predict", patient_hash, model, out.status == RZ_OK ? text.data : NULL);
+    rz_buffer_done(&text);
 }

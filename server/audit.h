@@ -4,6 +4,7 @@
 #ifndef REZEPTD_AUDIT_H
 #define REZEPTD_AUDIT_H
 
+#include "plan.h"
 #include "request.h"
 #include "server.h"
 
@@ -18,9 +19,9 @@ void audit_add(audit *a, const request *r, const char *action, const char *patie
                const char *model_hash, json_t *details);
 
 /* The row of a prediction: each task's probability or reason, and the model behind it.
- * risks  borrowed; NULL when the answer came from the cache */
-void audit_prediction(audit *a, const request *r, const char *patient_hash, const char *as_of,
-                      const json_t *risks);
+ * j  of patient i, finished; NULL (and p) when the answer came from the cache */
+void audit_prediction(audit *a, const request *r, const char *patient_hash, int32_t as_of,
+                      const plan *p, const predict_job *j, size_t i);
 
 uint64_t audit_lost(audit *a); /* rows that could not be kept */
 

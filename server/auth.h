@@ -16,7 +16,8 @@ void auth_free(auth *a); /* accepts NULL */
 /* True when requests need a token. Looks for changes of the token file. */
 bool auth_required(auth *a);
 
-/* True when the matched request may go on, with r->caller set; else the answer is 401 or 403. */
-bool auth_check(auth *a, request *r);
+/* True when the matched request may go on, with r->caller set; else the answer is 401 or 403.
+ * required  what auth_required said for this request */
+bool auth_check(auth *a, request *r, bool required);
 
 #endif

@@ -90,9 +90,6 @@ void server_get(request *r)
 
 void openapi_get(request *r)
 {
-    r->answer.body = (char *)(uintptr_t)openapi_json;
-    r->answer.body_is_static = true;
-    r->answer.length = openapi_json_length;
-    r->answer.content_type = "application/json";
-    r->answer.status = 200;
+    request_answer(r, 200, "application/json", (const char *)openapi_json, openapi_json_length,
+                   NULL, NULL);
 }

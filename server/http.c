@@ -170,7 +170,7 @@ static void *on_target(void *cls, const char *raw, struct MHD_Connection *mhd)
     (void)clock_gettime(CLOCK_MONOTONIC, &r->started);
     uint64_t number = atomic_fetch_add(&h->next_id, 1);
     uint64_t id = rz_hash64(&number, sizeof number, (uint64_t)h->server->started_us);
-    (void)snprintf(r->id, sizeof r->id, "%016llx", (unsigned long long)id);
+    rz_hex(r->id, (const unsigned char *)&id, sizeof id);
     rz_arena_init(&r->arena, h->server->config.history_bytes_max);
     rz_buffer_init(&r->body, 0);
     enter(c, PHASE_HEADERS, h->server->config.header_timeout_s);
@@ -248,8 +248,8 @@ static void judge(connection *c, const char *method, const char *version)
 {
     request *r = &c->request;
     const config *limits = &r->server->config;
-    head seen = {.guard = {.header_bytes_max = limits->header_bytes_max,
-                           .local_only = !auth_required(r->server->auth)},
+    bool tokens = auth_required(r->server->auth);
+    head seen = {.guard = {.header_bytes_max = limits->header_bytes_max, .local_only = !tokens},
                  .request = r};
     target t;
     rz_error error = {0};
@@ -274,7 +274,7 @@ static void judge(connection *c, const char *method, const char *version)
         problem_answerf(r, PROBLEM_UNKNOWN_ROUTE, "%s", error.text);
     else if (status != RZ_OK)
         refuse_head(c, GUARD_MALFORMED, error.text);
-    if (status != RZ_OK || !route_match(r, &t) || !auth_check(r->server->auth, r))
+    if (status != RZ_OK || !route_match(r, &t) || !auth_check(r->server->auth, r, tokens))
         return;
     if (atomic_load(&r->server->draining) && !r->route->while_draining) {
         problem_answer(r, &(problem){.kind = PROBLEM_DRAINING,
@@ -362,10 +362,9 @@ static enum MHD_Result send_answer(connection *c)
     if (a->stream != NULL) {
         response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 65536, on_read, c, NULL);
     } else {
-        response = MHD_create_response_from_buffer(
-            a->length, a->body, a->body_is_static ? MHD_RESPMEM_PERSISTENT : MHD_RESPMEM_MUST_FREE);
-        if (response != NULL && !a->body_is_static)
-            a->body = NULL; /* the library frees it */
+        /* The text stays until the request is done, which the library says after it was sent. */
+        response = MHD_create_response_from_buffer(a->length, (void *)(uintptr_t)a->body,
+                                                   MHD_RESPMEM_PERSISTENT);
     }
     if (response == NULL)
         return MHD_NO;

@@ -2,6 +2,7 @@
 #include "audit.h"
 #include "auth.h"
 #include "cache.h"
+#include "changes.h"
 #include "config.h"
 #include "http.h"
 #include "log.h"
@@ -77,11 +78,13 @@ static rz_status start_rooms(server *s, rz_error *error)
     if (status == RZ_OK)
         status = auth_new(&s->config, &s->auth, error);
     if (status == RZ_OK)
-        status = cache_new(s->config.cache_bytes_max, &s->cache, error);
+        status = changes_new(&s->changes, error);
+    if (status == RZ_OK)
+        status = cache_new(s->config.cache_bytes_max, s->changes, &s->cache, error);
     if (status == RZ_OK)
         status = audit_new(s, &s->audit, error);
     if (status == RZ_OK)
-        status = writer_new(&s->config, &s->writer, error);
+        status = writer_new(&s->config, s->changes, &s->writer, error);
     if (status == RZ_OK)
         status = readers_new(&s->config, &s->readers, error);
     return status;
@@ -95,6 +98,7 @@ static void stop_rooms(server *s)
     writer_free(s->writer);
     audit_free(s->audit);
     cache_free(s->cache);
+    changes_free(s->changes);
     auth_free(s->auth);
     metrics_free(s->metrics);
 }
@@ -116,7 +120,7 @@ static rz_status serve(server *s, rz_error *error)
     rz_status status = start_rooms(s, error);
     /* The port first: a second daemon must fail before it loads models for half a minute. */
     if (status == RZ_OK)
-        status = registry_new(&s->config, &s->registry, error);
+        status = registry_new(&s->config, s->changes, &s->registry, error);
     if (status == RZ_OK)
         status = http_start(s, &s->http, &port, error);
     if (status == RZ_OK)

@@ -60,12 +60,7 @@ void metrics_request(metrics *m, const request *r)
     (void)atomic_fetch_add(&m->requests[row][code], 1);
     (void)atomic_fetch_add(&m->buckets[row][bucket], 1);
     (void)atomic_fetch_add(&m->sum_us[row], (unsigned long long)(seconds * 1e6));
-    log_event(r->answer.status >= 500 ? "warning" : "info", "request",
-              "{s:s, s:s, s:s, s:i, s:f, s:I, s:s}", "request_id", r->id, "method",
-              r->method[0] != '\0' ? r->method : "-", "route",
-              r->route != NULL ? r->route->pattern : "-", "status", r->answer.status, "ms",
-              seconds * 1e3, "body_bytes", (json_int_t)r->body.length, "caller",
-              r->caller[0] != '\0' ? r->caller : "-");
+    log_request(r->answer.status >= 500 ? "warning" : "info", r, seconds);
 }
 
 void metrics_claims(metrics *m, claim_count outcome, uint64_t n)

@@ -32,11 +32,12 @@ static void ambiguous(request *r, rz_store *store, const char *id)
                                  .more = json_pack("{s:o}", "facilities", facilities)});
 }
 
-bool patient_find(request *r, rz_store *store, rz_patient *out)
+static bool find(request *r, rz_store *store, bool brief, rz_patient *out)
 {
-    const char *id = request_parameter(r, "id");
+    const char *id = request_parameter(r, "id"), *facility = request_query(r, "facility");
     rz_error error = {0};
-    rz_status status = rz_store_patient(store, request_query(r, "facility"), id, out, &error);
+    rz_status status = brief ? rz_store_patient_brief(store, facility, id, out, &error)
+                             : rz_store_patient(store, facility, id, out, &error);
     if (status == RZ_E_NOT_FOUND || status == RZ_E_INVALID)
         problem_answerf(r, PROBLEM_UNKNOWN_PATIENT, "no claim of such a patient is stored%s",
                         request_query(r, "facility") != NULL ? " for this facility" : "");
@@ -45,6 +46,11 @@ bool patient_find(request *r, rz_store *store, rz_patient *out)
     else if (status != RZ_OK)
         problem_from_error(r, status, &error);
     return status == RZ_OK;
+}
+
+bool patient_find(request *r, rz_store *store, rz_patient *out)
+{
+    return find(r, store, true, out);
 }
 
 json_t *patient_name_json(const rz_patient *p, const char *id)
@@ -178,7 +184,7 @@ void patients_get(request *r)
     rz_status status = readers_take(r->server->readers, &store, &error);
     if (status != RZ_OK)
         problem_from_error(r, status, &error);
-    else if (patient_find(r, store, &patient))
+    else if (find(r, store, false, &patient))
         request_json(r, 200, patient_json(&patient, request_parameter(r, "id")));
     readers_give(r->server->readers, store);
 }

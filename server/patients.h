@@ -5,8 +5,8 @@
 #include "request.h"
 #include "store/store.h"
 
-/* The patient of the path's {id} and the query's facility=. False when the answer is 404, or 409
- * with the facilities that the id fits. */
+/* The patient of the path's {id} and the query's facility=, without days and counts. False when the
+ * answer is 404, or 409 with the facilities that the id fits. */
 bool patient_find(request *r, rz_store *store, rz_patient *out);
 
 /* {"id", "facility"} with the id as the caller wrote it; new. */

@@ -260,130 +260,193 @@ rz_status plan_submit(registry *g, plan *p, predict_job *j, unsigned explain, rz
 
 /* ---- risks ---------------------------------------------------------------------------------- */
 
-static json_t *window_json(const rz_timeline *t, int32_t as_of)
+/* What the history spans up to the day; the same for every task of a patient. */
+typedef struct window {
+    int32_t first, last;
+    int64_t events;
+} window;
+
+static window window_of(const rz_timeline *t, int32_t as_of)
 {
-    int32_t first = RZ_DAY_NONE, last = RZ_DAY_NONE;
-    json_int_t n = 0;
-    char text[2][RZ_DAY_TEXT];
+    window w = {.first = RZ_DAY_NONE, .last = RZ_DAY_NONE};
     for (size_t i = 0; i < t->n_events; i++) {
         if (t->events[i].known_day > as_of)
             continue;
         int32_t day = t->events[i].day;
-        first = first == RZ_DAY_NONE || day < first ? day : first;
-        last = last == RZ_DAY_NONE || day > last ? day : last;
-        n++;
+        w.first = w.first == RZ_DAY_NONE || day < w.first ? day : w.first;
+        w.last = w.last == RZ_DAY_NONE || day > w.last ? day : w.last;
+        w.events++;
     }
-    return json_pack("{s:s?, s:s?, s:I}", "first_day",
-                     first == RZ_DAY_NONE ? NULL : rz_day_text(first, text[0]), "last_day",
-                     last == RZ_DAY_NONE ? NULL : rz_day_text(last, text[1]), "events", n);
+    return w;
 }
 
-static json_t *contributions_json(const rz_risk *risk)
+static void write_day(json_out *o, const char *name, int32_t day)
 {
-    json_t *all = json_array();
+    char text[RZ_DAY_TEXT];
+    json_out_member_text(o, name, day == RZ_DAY_NONE ? NULL : rz_day_text(day, text));
+}
+
+static void write_contributions(json_out *o, const rz_risk *risk)
+{
+    json_out_name(o, "contributions");
+    json_out_open(o, '[');
     for (size_t i = 0; i < risk->n_contributions; i++) {
         const rz_contribution *c = &risk->contributions[i];
-        char first[RZ_DAY_TEXT], last[RZ_DAY_TEXT];
-        (void)json_array_append_new(
-            all, json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "kind", rz_kind_name(c->kind),
-                           "system", rz_code_system_name(c->system), "code", c->code, "first_day",
-                           rz_day_text(c->first_day, first), "last_day",
-                           rz_day_text(c->last_day, last), "events", (json_int_t)c->events,
-                           "logit_change", json_number_or_null(c->logit_change)));
+        json_out_open(o, '{');
+        json_out_member_text(o, "kind", rz_kind_name(c->kind));
+        json_out_member_text(o, "system", rz_code_system_name(c->system));
+        json_out_member_text(o, "code", c->code);
+        write_day(o, "first_day", c->first_day);
+        write_day(o, "last_day", c->last_day);
+        json_out_member_int(o, "events", c->events);
+        json_out_member_real(o, "logit_change", c->logit_change);
+        json_out_close(o, '}');
     }
-    return all;
+    json_out_close(o, ']');
 }
 
-static void add_reason(json_t *json, const rz_task *task, const rz_eligibility *e)
+static void write_reason(json_out *o, const rz_task *task, const rz_eligibility *e)
 {
-    char day[RZ_DAY_TEXT];
-    (void)json_object_set_new(json, "probability", json_null());
-    (void)json_object_set_new(json, "reason", json_string(rz_reason_text(e->reason)));
-    if (e->reason == RZ_REASON_ALREADY_RECORDED)
-        (void)json_object_set_new(
-            json, "recorded",
-            json_pack("{s:s, s:s}", "code", e->code, "date", rz_day_text(e->day, day)));
+    json_out_member_text(o, "probability", NULL);
+    json_out_member_text(o, "reason", rz_reason_text(e->reason));
+    if (e->reason == RZ_REASON_ALREADY_RECORDED) {
+        json_out_name(o, "recorded");
+        json_out_open(o, '{');
+        json_out_member_text(o, "code", e->code);
+        write_day(o, "date", e->day);
+        json_out_close(o, '}');
+    }
     if (e->reason == RZ_REASON_DEAD)
-        (void)json_object_set_new(json, "death_date", json_string(rz_day_text(e->day, day)));
-    if (e->reason == RZ_REASON_SHORT_HISTORY)
-        (void)json_object_update_new(json, json_pack("{s:i, s:i}", "history_days", e->history_days,
-                                                     "min_history_days", task->min_history_days));
+        write_day(o, "death_date", e->day);
+    if (e->reason == RZ_REASON_SHORT_HISTORY) {
+        json_out_member_int(o, "history_days", e->history_days);
+        json_out_member_int(o, "min_history_days", task->min_history_days);
+    }
 }
 
-static void add_numbers(json_t *json, const rz_risk *risk, unsigned explain)
+static void write_numbers(json_out *o, const rz_risk *risk, unsigned explain)
 {
-    (void)json_object_set_new(json, "probability", json_number_or_null(risk->probability));
-    (void)json_object_set_new(
-        json, "interval",
-        json_pack("[o, o]", json_number_or_null(risk->low), json_number_or_null(risk->high)));
-    (void)json_object_set_new(json, "interval_kind",
-                              json_string("calibration_curve_95_percent_bootstrap"));
-    (void)json_object_set_new(json, "similar",
-                              json_pack("{s:I, s:I}", "n", (json_int_t)risk->similar_n, "positives",
-                                        (json_int_t)risk->similar_positives));
-    (void)json_object_set_new(json, "average_age_sex", json_number_or_null(risk->age_sex_average));
-    (void)json_object_set_new(json, "unmapped_codes", json_integer(risk->unmapped));
-    (void)json_object_set_new(json, "older_codes_left_out", json_integer(risk->left_out));
+    json_out_member_real(o, "probability", risk->probability);
+    json_out_name(o, "interval");
+    json_out_open(o, '[');
+    json_out_real(o, risk->low);
+    json_out_real(o, risk->high);
+    json_out_close(o, ']');
+    json_out_member_text(o, "interval_kind", "calibration_curve_95_percent_bootstrap");
+    json_out_name(o, "similar");
+    json_out_open(o, '{');
+    json_out_member_int(o, "n", risk->similar_n);
+    json_out_member_int(o, "positives", risk->similar_positives);
+    json_out_close(o, '}');
+    json_out_member_real(o, "average_age_sex", risk->age_sex_average);
+    json_out_member_int(o, "unmapped_codes", risk->unmapped);
+    json_out_member_int(o, "older_codes_left_out", risk->left_out);
     if (explain > 0)
-        (void)json_object_set_new(json, "contributions", contributions_json(risk));
+        write_contributions(o, risk);
 }
 
-static json_t *risk_json(const plan_entry *entry, const predict_part *part, const rz_timeline *t,
-                         int32_t as_of, const rz_risk *risk)
+static const rz_head *head_of(const plan_entry *entry, const predict_part *part)
 {
-    const rz_predictor *predictor = replica_predictor(part->replica);
     const rz_head *heads;
-    char day[RZ_DAY_TEXT];
-    (void)rz_predictor_heads(predictor, &heads);
-    const rz_head *head = &heads[entry->head];
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:i, s:s}", "task", head->task.name, "title",
-                             head->task.title_en, "title_ja", head->task.title_ja, "kind",
-                             rz_kind_name(head->task.kind), "horizon_days", head->task.horizon_days,
-                             "as_of", rz_day_text(as_of, day));
-    if (json == NULL)
-        return NULL;
-    if (risk->eligibility.reason != RZ_REASON_NONE)
-        add_reason(json, &head->task, &risk->eligibility);
-    else
-        add_numbers(json, risk, part->options.explain);
-    (void)json_object_set_new(json, "data_window", window_json(t, as_of));
-    (void)json_object_set_new(json, "model",
-                              json_pack("{s:s, s:s}", "id", replica_id(part->replica), "sha256",
-                                        rz_predictor_sha256(predictor)));
-    (void)json_object_set_new(
-        json, "calibration",
-        json_pack("{s:s, s:s}", "id", head->calibration.id, "date", head->calibration.date));
-    return json;
+    (void)rz_predictor_heads(replica_predictor(part->replica), &heads);
+    return &heads[entry->head];
 }
 
-json_t *plan_risks(const plan *p, const predict_job *j, size_t i, rz_status *status,
-                   rz_error *error)
+static const rz_risk *risk_of(const plan_entry *entry, const predict_part *part, size_t i)
 {
-    json_t *all = json_array();
-    char day[RZ_DAY_TEXT];
-    *status = RZ_OK;
+    uint64_t below = part->options.heads & (((uint64_t)1 << entry->head) - 1);
+    return &part->risks[i * part->n_heads + (size_t)__builtin_popcountll(below)];
+}
+
+static void write_risk(json_out *o, const plan_entry *entry, const predict_part *part,
+                       const window *w, int32_t as_of, const rz_risk *risk)
+{
+    const rz_head *head = head_of(entry, part);
+    json_out_open(o, '{');
+    json_out_member_text(o, "task", head->task.name);
+    json_out_member_text(o, "title", head->task.title_en);
+    json_out_member_text(o, "title_ja", head->task.title_ja);
+    json_out_member_text(o, "kind", rz_kind_name(head->task.kind));
+    json_out_member_int(o, "horizon_days", head->task.horizon_days);
+    write_day(o, "as_of", as_of);
+    if (risk->eligibility.reason != RZ_REASON_NONE)
+        write_reason(o, &head->task, &risk->eligibility);
+    else
+        write_numbers(o, risk, part->options.explain);
+    json_out_name(o, "data_window");
+    json_out_open(o, '{');
+    write_day(o, "first_day", w->first);
+    write_day(o, "last_day", w->last);
+    json_out_member_int(o, "events", w->events);
+    json_out_close(o, '}');
+    json_out_name(o, "model");
+    json_out_open(o, '{');
+    json_out_member_text(o, "id", replica_id(part->replica));
+    json_out_member_text(o, "sha256", rz_predictor_sha256(replica_predictor(part->replica)));
+    json_out_close(o, '}');
+    json_out_name(o, "calibration");
+    json_out_open(o, '{');
+    json_out_member_text(o, "id", head->calibration.id);
+    json_out_member_text(o, "date", head->calibration.date);
+    json_out_close(o, '}');
+    json_out_close(o, '}');
+}
+
+rz_status plan_status(const predict_job *j, rz_error *error)
+{
     for (size_t k = 0; k < j->n_parts; k++) {
         if (j->parts[k].status != RZ_OK) {
-            *status = j->parts[k].status;
             *error = j->parts[k].error;
-            json_decref(all);
-            return NULL;
+            return j->parts[k].status;
         }
     }
+    return RZ_OK;
+}
+
+void plan_write_risks(const plan *p, const predict_job *j, size_t i, json_out *o)
+{
+    window w = window_of(j->timelines[i], j->as_of[i]);
+    json_out_open(o, '[');
     for (size_t e = 0; e < p->n; e++) {
         const plan_entry *entry = &p->entries[e];
-        if (entry->part < 0) {
-            (void)json_array_append_new(all, json_pack("{s:s, s:n, s:s, s:s}", "task", entry->task,
-                                                       "probability", "reason",
-                                                       rz_reason_text(RZ_REASON_NO_MODEL), "as_of",
-                                                       rz_day_text(j->as_of[i], day)));
+        if (entry->part >= 0) {
+            const predict_part *part = &j->parts[entry->part];
+            write_risk(o, entry, part, &w, j->as_of[i], risk_of(entry, part, i));
             continue;
         }
-        const predict_part *part = &j->parts[entry->part];
-        uint64_t below = part->options.heads & (((uint64_t)1 << entry->head) - 1);
-        size_t row = i * part->n_heads + (size_t)__builtin_popcountll(below);
-        (void)json_array_append_new(
-            all, risk_json(entry, part, j->timelines[i], j->as_of[i], &part->risks[row]));
+        json_out_open(o, '{');
+        json_out_member_text(o, "task", entry->task);
+        json_out_member_text(o, "probability", NULL);
+        json_out_member_text(o, "reason", rz_reason_text(RZ_REASON_NO_MODEL));
+        write_day(o, "as_of", j->as_of[i]);
+        json_out_close(o, '}');
     }
-    return all;
+    json_out_close(o, ']');
+}
+
+const char *plan_write_audit(const plan *p, const predict_job *j, size_t i, json_out *o)
+{
+    const char *first = NULL;
+    json_out_open(o, '{');
+    for (size_t e = 0; e < p->n; e++) {
+        const plan_entry *entry = &p->entries[e];
+        const predict_part *part = entry->part >= 0 ? &j->parts[entry->part] : NULL;
+        const rz_risk *risk = part != NULL ? risk_of(entry, part, i) : NULL;
+        const char *sha256 =
+            part != NULL ? rz_predictor_sha256(replica_predictor(part->replica)) : NULL;
+        rz_reason reason = risk != NULL ? risk->eligibility.reason : RZ_REASON_NO_MODEL;
+        json_out_name(o, entry->task);
+        json_out_open(o, '{');
+        if (reason == RZ_REASON_NONE)
+            json_out_member_real(o, "probability", risk->probability);
+        else
+            json_out_member_text(o, "reason", rz_reason_text(reason));
+        json_out_member_text(o, "model", sha256);
+        json_out_member_text(o, "calibration",
+                             part != NULL ? head_of(entry, part)->calibration.id : NULL);
+        json_out_close(o, '}');
+        first = first == NULL ? sha256 : first;
+    }
+    json_out_close(o, '}');
+    return first;
 }

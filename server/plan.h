@@ -3,6 +3,7 @@
 #ifndef REZEPTD_PLAN_H
 #define REZEPTD_PLAN_H
 
+#include "json_out.h"
 #include "registry.h"
 #include "request.h"
 
@@ -45,9 +46,12 @@ void plan_done(plan *p); /* accepts a zeroed plan */
 RZ_MUST_CHECK rz_status plan_submit(registry *g, plan *p, predict_job *j, unsigned explain,
                                     rz_error *error);
 
-/* The risks of patient i of a finished job, in the order of the plan; new. On an error of a part
- * NULL with status and error set. */
-json_t *plan_risks(const plan *p, const predict_job *j, size_t i, rz_status *status,
-                   rz_error *error);
+/* The error of the first part of a finished job that failed. */
+RZ_MUST_CHECK rz_status plan_status(const predict_job *j, rz_error *error);
+/* Of a finished job without errors: the risks of patient i in the order of the plan, an array. */
+void plan_write_risks(const plan *p, const predict_job *j, size_t i, json_out *out);
+/* The same as the audit keeps them, an object of {"probability" or "reason", "model",
+ * "calibration"} by task; returns the SHA-256 of the first model, borrowed, or NULL. */
+const char *plan_write_audit(const plan *p, const predict_job *j, size_t i, json_out *out);
 
 #endif

@@ -20,12 +20,16 @@ typedef struct asked {
     json_t *id; /* owned; what the caller called it */
 } asked;
 
-static json_t *answer_json(const request *r, int32_t as_of, json_t *risks)
+/* The members of the answer about patient i, and its row in the audit. */
+static void write_members(const request *r, const plan *p, const predict_job *j, size_t i,
+                          json_out *o)
 {
     char day[RZ_DAY_TEXT];
-    audit_prediction(r->server->audit, r, NULL, rz_day_text(as_of, day), risks);
-    return json_pack("{s:s, s:o, s:s}", "as_of", rz_day_text(as_of, day), "risks", risks,
-                     "disclaimer", SERVER_DISCLAIMER);
+    audit_prediction(r->server->audit, r, NULL, j->as_of[i], p, j, i);
+    json_out_member_text(o, "as_of", rz_day_text(j->as_of[i], day));
+    json_out_name(o, "risks");
+    plan_write_risks(p, j, i, o);
+    json_out_member_text(o, "disclaimer", SERVER_DISCLAIMER);
 }
 
 static void write_answer(request *r)
@@ -33,12 +37,19 @@ static void write_answer(request *r)
     const asked *a = r->context;
     const predict_job *j = (predict_job *)r->job;
     rz_error error = {0};
-    rz_status status;
-    json_t *risks = plan_risks(&a->plan, j, 0, &status, &error);
-    if (status != RZ_OK)
+    rz_buffer text;
+    json_out out = {.to = &text};
+    rz_status status = plan_status(j, &error);
+    if (status != RZ_OK) {
         problem_from_error(r, status, &error);
-    else
-        request_json(r, 200, answer_json(r, j->as_of[0], risks));
+        return;
+    }
+    rz_buffer_init(&text, ANSWER_BYTES_MAX);
+    json_out_open(&out, '{');
+    write_members(r, &a->plan, j, 0, &out);
+    json_out_close(&out, '}');
+    request_buffer(r, 200, out.status, &text);
+    rz_buffer_done(&text);
 }
 
 /* Makes the job of a parsed body; NULL when the answer is a problem. */
@@ -239,35 +250,52 @@ static bool start_window(batch *b)
     return true;
 }
 
+static rz_status write_problem(const batch *b, const line *l, json_out *o)
+{
+    json_t *told =
+        l->problem != NULL
+            ? json_incref(l->problem)
+            : problem_json(b->request, &(problem){.kind = PROBLEM_INTERNAL,
+                                                  .detail = "see the log of the daemon"});
+    char *text = told != NULL ? json_text(told) : NULL;
+    json_decref(told);
+    if (text == NULL)
+        return RZ_E_NO_MEMORY;
+    json_out_name(o, "problem");
+    json_out_raw(o, text);
+    free(text);
+    return RZ_OK;
+}
+
+/* The answer of one line; `why` is how its job went. */
+static rz_status write_line(batch *b, const line *l, rz_status why)
+{
+    json_out out = {.to = &b->out};
+    json_out_open(&out, '{');
+    if (l->problem != NULL || why != RZ_OK) {
+        rz_status status = write_problem(b, l, &out);
+        if (status != RZ_OK)
+            return status;
+    } else { /* a line without a problem has a place in the job */
+        write_members(b->request, &b->asked.plan, b->job, l->place, &out);
+    }
+    json_out_member_int(&out, "line", (int64_t)l->number);
+    if (json_is_string(l->id))
+        json_out_member_text(&out, "id", json_string_value(l->id));
+    else if (l->id != NULL)
+        json_out_member_int(&out, "id", json_integer_value(l->id));
+    json_out_close(&out, '}');
+    return out.status == RZ_OK ? rz_buffer_add(&b->out, "\n", 1) : out.status;
+}
+
 /* Writes the answers of the window. */
 static rz_status write_window(batch *b)
 {
     rz_status status = RZ_OK;
-    for (size_t i = 0; i < b->n_lines && status == RZ_OK; i++) {
-        line *l = &b->lines[i];
-        json_t *json;
-        if (l->problem != NULL) {
-            json = json_pack("{s:O}", "problem", l->problem);
-        } else {
-            rz_error error = {0};
-            rz_status why;
-            json_t *risks = plan_risks(&b->asked.plan, b->job, l->place, &why, &error);
-            /* A line without a problem has a place in the job. */
-            json = why == RZ_OK /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
-                       ? answer_json(b->request, b->job->as_of[l->place], risks)
-                       : json_pack("{s:o}", "problem",
-                                   problem_json(b->request,
-                                                &(problem){.kind = PROBLEM_INTERNAL,
-                                                           .detail = "see the log of the daemon"}));
-        }
-        (void)json_object_set_new(json, "line", json_integer((json_int_t)l->number));
-        if (l->id != NULL)
-            (void)json_object_set(json, "id", l->id);
-        char *text = json != NULL ? json_text(json) : NULL;
-        json_decref(json);
-        status = text == NULL ? RZ_E_NO_MEMORY : rz_buffer_addf(&b->out, "%s\n", text);
-        free(text);
-    }
+    rz_error error = {0};
+    rz_status why = b->job != NULL ? plan_status(b->job, &error) : RZ_OK;
+    for (size_t i = 0; i < b->n_lines && status == RZ_OK; i++)
+        status = write_line(b, &b->lines[i], why);
     clear_window(b);
     return status;
 }

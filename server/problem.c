@@ -51,13 +51,8 @@ void problem_answer(request *r, const problem *p)
         problem_no_memory(r);
         return;
     }
-    if (!r->answer.body_is_static)
-        free(r->answer.body);
-    r->answer.body = text;
-    r->answer.body_is_static = false;
-    r->answer.length = strlen(text);
-    r->answer.content_type = "application/problem+json";
-    r->answer.status = table[p->kind].status;
+    request_answer(r, table[p->kind].status, "application/problem+json", text, strlen(text), free,
+                   text);
     r->answer.authenticate = p->kind == PROBLEM_UNAUTHORIZED;
     r->answer.retry_after_s = p->retry_after_s;
     /* 429 and 503 always say when to come again. */
@@ -121,15 +116,10 @@ void problem_from_error(request *r, rz_status status, const rz_error *error)
 
 void problem_no_memory(request *r)
 {
-    static char text[] = "{\"type\":\"urn:rezept:problems:out_of_memory\",\"title\":\"The server "
-                         "is out of memory\",\"status\":503}";
-    if (!r->answer.body_is_static)
-        free(r->answer.body);
-    r->answer.body = text;
-    r->answer.body_is_static = true;
-    r->answer.length = sizeof text - 1;
-    r->answer.content_type = "application/problem+json";
-    r->answer.status = 503;
+    static const char text[] =
+        "{\"type\":\"urn:rezept:problems:out_of_memory\",\"title\":\"The server "
+        "is out of memory\",\"status\":503}";
+    request_answer(r, 503, "application/problem+json", text, sizeof text - 1, NULL, NULL);
     r->answer.retry_after_s = 1;
 }
 

@@ -1,6 +1,7 @@
 /* Slots by id, one loader thread, and the routing of tasks. */
 #include "registry.h"
 
+#include "changes.h"
 #include "log.h"
 
 #include "base/file.h"
@@ -27,6 +28,7 @@ typedef struct slot {
 
 struct registry {
     const config *config;
+    changes *changes;
     pthread_t loader;
     pthread_mutex_t lock;
     pthread_cond_t wake;
@@ -50,6 +52,13 @@ bool model_id_valid(const char *id)
     size_t n = strlen(id);
     return n > 0 && n < MODEL_ID_TEXT && id[0] != '.' && id[0] != '_' && id[0] != '-' &&
            strspn(id, "abcdefghijklmnopqrstuvwxyz0123456789._-") == n;
+}
+
+/* Ends a section under the lock that changed what answers which question. */
+static void unlock_changed(registry *g)
+{
+    changes_all(g->changes);
+    (void)pthread_mutex_unlock(&g->lock);
 }
 
 /* ---- the folder ----------------------------------------------------------------------------- */
@@ -164,7 +173,7 @@ static void set_state(registry *g, const char *id, model_state state, const char
     slot *s = find(g, id);
     s->state = state;
     (void)snprintf(s->reason, sizeof s->reason, "%s", reason);
-    (void)pthread_mutex_unlock(&g->lock);
+    unlock_changed(g);
     log_event(state == MODEL_FAILED ? "error" : "info", "model", "{s:s, s:s, s:s}", "model", id,
               "state", state_names[state], "reason", reason);
 }
@@ -195,7 +204,7 @@ static void swap(registry *g, const char *id, replica *fresh, model_state state,
     s->loaded_us = fresh != NULL ? time_now_us() : s->loaded_us;
     s->state = fresh != NULL ? MODEL_READY : old != NULL ? MODEL_DRAINING : state;
     s->reason[0] = '\0';
-    (void)pthread_mutex_unlock(&g->lock);
+    unlock_changed(g);
     if (old != NULL) {
         replica_retire(old);
         replica_drop(old);
@@ -214,7 +223,7 @@ static rz_status load(registry *g, const char *id, rz_error *error)
     bool serving = s->replica != NULL;
     if (!serving)
         s->state = MODEL_LOADING;
-    (void)pthread_mutex_unlock(&g->lock);
+    unlock_changed(g);
     if (folder == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for model %s", id);
     else if (has_no_heads(folder))
@@ -250,7 +259,7 @@ static void read_routing_again(registry *g)
     (void)pthread_mutex_lock(&g->lock);
     json_t *old = g->routing;
     g->routing = routing;
-    (void)pthread_mutex_unlock(&g->lock);
+    unlock_changed(g);
     json_decref(old);
 }
 
@@ -264,7 +273,7 @@ static void load_all(registry *g)
         memcpy(ids[i], g->slots[i].id, MODEL_ID_TEXT);
         g->slots[i].state = MODEL_LOADING;
     }
-    (void)pthread_mutex_unlock(&g->lock);
+    unlock_changed(g);
     read_routing_again(g);
     for (size_t i = 0; i < n; i++) {
         rz_error error = {0};
@@ -276,7 +285,7 @@ static void load_all(registry *g)
     }
     (void)pthread_mutex_lock(&g->lock);
     g->settled = true;
-    (void)pthread_mutex_unlock(&g->lock);
+    unlock_changed(g);
 }
 
 static void *loader_main(void *argument)
@@ -309,6 +318,7 @@ rz_status registry_change(registry *g, model_change *change, rz_error *error)
 {
     rz_status status = RZ_OK;
     (void)pthread_mutex_lock(&g->lock);
+    /* A new slot answers nothing before it is loaded. */
     if (find(g, change->id) == NULL &&
         (!change->load || !is_model_folder(g->config, change->id) || insert(g, change->id) == NULL))
         status = rz_fail(error, RZ_E_NOT_FOUND, "there is no model folder of this name");
@@ -330,12 +340,13 @@ rz_status registry_change(registry *g, model_change *change, rz_error *error)
     return status;
 }
 
-rz_status registry_new(const config *c, registry **out, rz_error *error)
+rz_status registry_new(const config *c, changes *all, registry **out, rz_error *error)
 {
     registry *g = calloc(1, sizeof *g);
     if (g == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the models");
     g->config = c;
+    g->changes = all;
     g->routing = json_object();
     (void)pthread_mutex_init(&g->lock, NULL);
     (void)pthread_cond_init(&g->wake, NULL);

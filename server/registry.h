@@ -29,7 +29,8 @@ typedef enum model_state {
 } model_state;
 
 /* Scans the folder, then loads all models in the background. A folder that is missing is empty. */
-RZ_MUST_CHECK rz_status registry_new(const config *c, registry **out, rz_error *error);
+RZ_MUST_CHECK rz_status registry_new(const config *c, struct changes *all, registry **out,
+                                     rz_error *error);
 void registry_free(registry *g); /* accepts NULL; drains all models */
 
 /* True when the first scan has been loaded; how many models are ready. */

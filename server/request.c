@@ -156,18 +156,37 @@ void request_json(request *r, int status, json_t *json)
         problem_no_memory(r);
         return;
     }
-    request_take_json(r, status, text, strlen(text));
+    request_answer(r, status, "application/json", text, strlen(text), free, text);
 }
 
-void request_take_json(request *r, int status, char *text, size_t length)
+static void release_body(answer *a)
 {
-    if (!r->answer.body_is_static)
-        free(r->answer.body);
+    if (a->release != NULL)
+        a->release(a->owner);
+    a->release = NULL;
+}
+
+void request_answer(request *r, int status, const char *content_type, const char *text, size_t n,
+                    void (*release)(void *owner), void *owner)
+{
+    release_body(&r->answer);
     r->answer.body = text;
-    r->answer.body_is_static = false;
-    r->answer.length = length;
-    r->answer.content_type = "application/json";
+    r->answer.length = n;
+    r->answer.release = release;
+    r->answer.owner = owner;
+    r->answer.content_type = content_type;
     r->answer.status = status;
+}
+
+void request_buffer(request *r, int http_status, rz_status status, rz_buffer *json)
+{
+    size_t n = 0;
+    char *text = status == RZ_OK ? rz_buffer_take(json, &n) : NULL;
+    if (text == NULL) {
+        problem_no_memory(r);
+        return;
+    }
+    request_answer(r, http_status, "application/json", text, n, free, text);
 }
 
 void request_text(request *r, int status, const char *content_type, const char *text, size_t n)
@@ -179,10 +198,7 @@ void request_text(request *r, int status, const char *content_type, const char *
     }
     memcpy(copy, text, n);
     copy[n] = '\0';
-    r->answer.body = copy;
-    r->answer.length = n;
-    r->answer.content_type = content_type;
-    r->answer.status = status;
+    request_answer(r, status, content_type, copy, n, free, copy);
 }
 
 double request_seconds(const request *r)
@@ -197,8 +213,7 @@ void request_done(request *r)
 {
     if (r->answer.stream != NULL)
         r->answer.stream->free(r->answer.stream);
-    if (!r->answer.body_is_static)
-        free(r->answer.body);
+    release_body(&r->answer);
     if (r->job != NULL)
         job_drop(r->job);
     rz_buffer_done(&r->body);

@@ -19,7 +19,12 @@ struct route;
 struct job;
 struct connection;
 
-enum { REQUEST_ID_TEXT = 17, REQUEST_PARAMETERS_MAX = 4, REQUEST_QUERY_MAX = 16 };
+enum {
+    REQUEST_ID_TEXT = 17,
+    REQUEST_PARAMETERS_MAX = 4,
+    REQUEST_QUERY_MAX = 16,
+    ANSWER_BYTES_MAX = 64 << 20 /* of one that is written whole */
+};
 
 /* A body that is made while it is sent. */
 typedef struct stream {
@@ -32,9 +37,11 @@ enum { STREAM_END = -1, STREAM_FAILED = -2 };
 typedef struct answer {
     int status; /* HTTP status; 0 while there is none */
     const char *content_type;
-    char *body; /* owned (malloc) unless body_is_static */
+    const char *body; /* valid until `release` is called with `owner`; NULL: it is static */
     size_t length;
-    bool body_is_static, close, authenticate;
+    void (*release)(void *owner);
+    void *owner;
+    bool close, authenticate;
     int retry_after_s; /* 0 = no header */
     char allow[48];    /* "" = no header */
     stream *stream;    /* owned; instead of body */
@@ -86,8 +93,12 @@ RZ_MUST_CHECK rz_status target_parse(const char *raw, rz_arena *arena, target *o
 
 /* The answer is this JSON; `json` is taken (NULL answers 503: out of memory). */
 void request_json(request *r, int status, json_t *json);
-/* The answer is this JSON text, taken. */
-void request_take_json(request *r, int status, char *text, size_t length);
+/* The answer is this text; `release` (NULL for static text) is called once with `owner` when the
+ * text is not needed any more. */
+void request_answer(request *r, int status, const char *content_type, const char *text, size_t n,
+                    void (*release)(void *owner), void *owner);
+/* The answer is the JSON of this buffer, which is emptied; 503 unless `status` is RZ_OK. */
+void request_buffer(request *r, int http_status, rz_status status, rz_buffer *json);
 /* The answer is this text, copied. */
 void request_text(request *r, int status, const char *content_type, const char *text, size_t n);
 

@@ -1,8 +1,10 @@
-/* GET /v1/patients/{id}/risks: a stored patient's risks. An answer is kept under everything it
- * depends on (patient version, day, models, tasks, calibrations, question) and given again as long
- * as all of that is the same. */
+/* GET /v1/patients/{id}/risks: a stored patient's risks. An answer is kept under its question and
+ * given again, without a look into the store, as long as neither the history of patients with this
+ * id nor a model has changed. Questions about an earlier record (recorded=) are always worked out.
+ */
 #include "audit.h"
 #include "cache.h"
+#include "changes.h"
 #include "handlers.h"
 #include "http.h"
 #include "patients.h"
@@ -10,65 +12,95 @@
 #include "problem.h"
 #include "readers.h"
 
+#include "base/size.h"
 #include "store/audit.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct asked {
     plan plan;
     rz_patient patient;
-    char id[128]; /* as the caller wrote it */
     question question;
-    cache_key key;
-    char hash[33]; /* of the patient, for the audit */
-    bool cacheable;
+    uint64_t mark;    /* of everything that was read for the answer */
+    const char *name; /* of the question in the cache; NULL: the answer is not kept */
+    char hash[33];    /* of the patient, for the audit */
 } asked;
 
-/* Everything the answer depends on, in one digest. */
-static cache_key key_of(const asked *a, const plan *p)
+static size_t or_none(char *out, const char *text)
 {
-    cache_key key;
-    rz_sha256 hash;
-    unsigned char digest[RZ_SHA256_BYTES];
-    int64_t numbers[] = {a->patient.key, a->patient.version, a->question.as_of,
-                         a->question.explain};
-    rz_sha256_init(&hash);
-    rz_sha256_add(&hash, numbers, sizeof numbers);
-    rz_sha256_add(&hash, a->id, strlen(a->id) + 1);
-    for (size_t i = 0; i < p->n; i++) {
-        rz_sha256_add(&hash, p->entries[i].task, strlen(p->entries[i].task) + 1);
-        if (p->entries[i].part < 0)
-            continue;
-        const replica *r = p->parts[p->entries[i].part].replica;
-        const char *parts[] = {replica_id(r), rz_predictor_sha256(replica_predictor(r)),
-                               rz_predictor_tasks_sha256(replica_predictor(r))};
-        for (size_t k = 0; k < 3; k++)
-            rz_sha256_add(&hash, parts[k], strlen(parts[k]) + 1);
-    }
-    rz_sha256_done(&hash, digest);
-    memcpy(key.bytes, digest, sizeof key.bytes);
-    return key;
+    size_t n = text != NULL ? strlen(text) : 0;
+    out[0] = text != NULL ? '+' : '-';
+    memcpy(out + 1, n > 0 ? text : "", n);
+    out[n + 1] = '\n';
+    return n + 2;
+}
+
+/* The question as one text, every part of it in its place: parts hold no line ends, because targets
+ * with control bytes are refused. NULL when memory is short. */
+static const char *name_of(request *r, const question *q)
+{
+    const char *const parts[] = {request_parameter(r, "id"), request_query(r, "facility"), q->tasks,
+                                 q->model};
+    size_t n = 32, used = 0;
+    for (size_t i = 0; i < RZ_COUNT(parts); i++)
+        n += parts[i] != NULL ? strlen(parts[i]) + 2 : 2;
+    char *name = rz_arena_alloc(&r->arena, n, 1);
+    if (name == NULL)
+        return NULL;
+    for (size_t i = 0; i < RZ_COUNT(parts); i++)
+        used += or_none(name + used, parts[i]);
+    (void)snprintf(name + used, n - used, "%d\n%u", (int)q->as_of, q->explain);
+    return name;
+}
+
+static void release(void *owner)
+{
+    kept_drop(owner);
+}
+
+/* Answers from the cache, if it holds an answer. */
+static bool answer_again(request *r, const question *q, const char *name)
+{
+    kept *k = cache_get(r->server->cache, name, strlen(name));
+    if (k == NULL)
+        return false;
+    audit_prediction(r->server->audit, r, k->patient_hash, q->as_of, NULL, NULL, 0);
+    request_answer(r, 200, "application/json", k->text, k->length, release, k);
+    return true;
 }
 
 static void write_answer(request *r)
 {
     asked *a = r->context;
-    predict_job *j = (predict_job *)r->job;
+    const predict_job *j = (predict_job *)r->job;
     rz_error error = {0};
-    rz_status status;
     char day[RZ_DAY_TEXT];
-    json_t *risks = plan_risks(&a->plan, j, 0, &status, &error);
+    rz_buffer text;
+    json_out out = {.to = &text};
+    rz_status status = plan_status(j, &error);
     if (status != RZ_OK) {
         problem_from_error(r, status, &error);
         return;
     }
-    audit_prediction(r->server->audit, r, a->hash, rz_day_text(a->question.as_of, day), risks);
-    request_json(r, 200,
-                 json_pack("{s:o, s:s, s:o, s:s}", "patient", patient_name_json(&a->patient, a->id),
-                           "as_of", rz_day_text(a->question.as_of, day), "risks", risks,
-                           "disclaimer", SERVER_DISCLAIMER));
-    if (r->answer.status == 200 && a->cacheable)
-        cache_put(r->server->cache, &a->key, r->answer.body, r->answer.length);
+    audit_prediction(r->server->audit, r, a->hash, a->question.as_of, &a->plan, j, 0);
+    rz_buffer_init(&text, ANSWER_BYTES_MAX);
+    json_out_open(&out, '{');
+    json_out_name(&out, "patient");
+    json_out_open(&out, '{');
+    json_out_member_text(&out, "id", request_parameter(r, "id"));
+    json_out_member_text(&out, "facility", a->patient.facility);
+    json_out_close(&out, '}');
+    json_out_member_text(&out, "as_of", rz_day_text(a->question.as_of, day));
+    json_out_name(&out, "risks");
+    plan_write_risks(&a->plan, j, 0, &out);
+    json_out_member_text(&out, "disclaimer", SERVER_DISCLAIMER);
+    json_out_close(&out, '}');
+    if (out.status == RZ_OK && a->name != NULL)
+        cache_put(r->server->cache, a->name, strlen(a->name), a->mark, changes_place(a->patient.id),
+                  a->hash, text.data, text.length);
+    request_buffer(r, 200, out.status, &text);
+    rz_buffer_done(&text);
 }
 
 static bool read_recorded(request *r, int64_t *out)
@@ -112,20 +144,12 @@ static void submit(request *r, asked *a, predict_job *j)
     plan_done(&a->plan);
 }
 
-void risks_get(request *r)
+/* Works the answer out: from here on the request waits, or its answer is a problem. */
+static void work_out(request *r, asked *a, int64_t recorded)
 {
-    asked *a = rz_arena_alloc(&r->arena, 1, sizeof *a);
     rz_store *store = NULL;
     rz_error error = {0};
-    int64_t recorded;
     predict_job *j = NULL;
-    size_t n = 0;
-    if (a == NULL) {
-        problem_no_memory(r);
-        return;
-    }
-    if (!question_read(r, &a->question) || !read_recorded(r, &recorded))
-        return;
     rz_status status = readers_take(r->server->readers, &store, &error);
     if (status != RZ_OK) {
         problem_from_error(r, status, &error);
@@ -134,22 +158,9 @@ void risks_get(request *r)
     if (!patient_find(r, store, &a->patient) || !plan_make(r, &a->question, &a->plan))
         goto out;
     status = rz_audit_patient_hash(store, &a->patient, a->hash, &error);
-    if (status != RZ_OK) {
-        problem_from_error(r, status, &error);
-        goto out;
-    }
-    (void)snprintf(a->id, sizeof a->id, "%s", request_parameter(r, "id"));
-    a->cacheable = recorded == RZ_RECORDED_NOW;
-    a->key = key_of(a, &a->plan);
-    char *text = a->cacheable ? cache_get(r->server->cache, &a->key, &n) : NULL;
-    if (text != NULL) {
-        char day[RZ_DAY_TEXT];
-        audit_prediction(r->server->audit, r, a->hash, rz_day_text(a->question.as_of, day), NULL);
-        request_take_json(r, 200, text, n);
-        goto out;
-    }
-    status = predict_job_new(r->connection, 1, a->plan.n_parts, r->server->config.history_bytes_max,
-                             &j, &error);
+    if (status == RZ_OK)
+        status = predict_job_new(r->connection, 1, a->plan.n_parts,
+                                 r->server->config.history_bytes_max, &j, &error);
     if (status != RZ_OK) {
         problem_from_error(r, status, &error);
         goto out;
@@ -164,4 +175,27 @@ void risks_get(request *r)
 out:
     plan_done(&a->plan);
     readers_give(r->server->readers, store);
+}
+
+void risks_get(request *r)
+{
+    uint64_t mark = changes_now(r->server->changes); /* before anything is read */
+    question q;
+    int64_t recorded;
+    const char *name = NULL;
+    if (!question_read(r, &q) || !read_recorded(r, &recorded))
+        return;
+    if (recorded == RZ_RECORDED_NOW)
+        name = name_of(r, &q);
+    if (name != NULL && answer_again(r, &q, name))
+        return;
+    asked *a = rz_arena_alloc(&r->arena, 1, sizeof *a);
+    if (a == NULL) {
+        problem_no_memory(r);
+        return;
+    }
+    a->question = q;
+    a->name = name;
+    a->mark = mark;
+    work_out(r, a, recorded);
 }

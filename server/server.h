@@ -9,6 +9,7 @@
 struct audit;
 struct auth;
 struct cache;
+struct changes;
 struct http;
 struct metrics;
 struct readers;
@@ -25,6 +26,7 @@ typedef struct server {
     struct writer *writer;
     struct registry *registry;
     struct cache *cache;
+    struct changes *changes;
     struct scorer *scorer;
     struct http *http;
     atomic_bool draining;

@@ -1,6 +1,7 @@
 /* Queue, group commit and the thread. */
 #include "writer.h"
 
+#include "changes.h"
 #include "log.h"
 #include "readers.h"
 
@@ -11,6 +12,7 @@ enum { GROUP_MAX = 64 };
 
 struct writer {
     const config *config;
+    changes *history;
     rz_store *store;
     pthread_t thread;
     pthread_mutex_t lock;
@@ -103,6 +105,7 @@ static void *writer_main(void *argument)
             run_group(w, ops, n);
         else
             run_alone(w, ops[0]);
+        changes_publish(w->history); /* before anyone is told; also of what failed: it is safe */
         for (size_t i = 0; i < n; i++) {
             if (!ops[i]->derived)
                 (void)atomic_fetch_add(&w->changes, 1);
@@ -113,18 +116,26 @@ static void *writer_main(void *argument)
     return NULL;
 }
 
-rz_status writer_new(const config *c, writer **out, rz_error *error)
+static void on_change(void *context, const char *id)
+{
+    changes_note(context, id);
+}
+
+rz_status writer_new(const config *c, changes *history, writer **out, rz_error *error)
 {
     writer *w = calloc(1, sizeof *w);
     if (w == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the writer");
     rz_store_options options = store_options(c, true);
+    options.changed = on_change;
+    options.changed_context = history;
     rz_status status = rz_store_open(c->db, &options, &w->store, error);
     if (status != RZ_OK) {
         free(w);
         return status;
     }
     w->config = c;
+    w->history = history;
     (void)pthread_mutex_init(&w->lock, NULL);
     (void)pthread_cond_init(&w->wake, NULL);
     if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {

@@ -7,6 +7,7 @@
 #include "server.h"
 #include "store/store.h"
 
+struct changes;
 typedef struct writer writer;
 
 typedef struct write_op {
@@ -20,9 +21,11 @@ typedef struct write_op {
     struct write_op *next;
 } write_op;
 
-/* Opens the store for writing (which makes and migrates it) and starts the thread.
+/* Opens the store for writing (which makes and migrates it) and starts the thread. Whose history an
+ * operation changed stands in `history` before the operation is done.
  * Errors  as rz_store_open: another daemon on the same file is RZ_E_BUSY. */
-RZ_MUST_CHECK rz_status writer_new(const config *c, writer **out, rz_error *error);
+RZ_MUST_CHECK rz_status writer_new(const config *c, struct changes *history, writer **out,
+                                   rz_error *error);
 /* Finishes what is queued, closes the store. Accepts NULL. */
 void writer_free(writer *w);
 
