@@ -118,13 +118,13 @@ static rz_status serve(server *s, rz_error *error)
 {
     int port = 0;
     rz_status status = start_rooms(s, error);
-    /* The port first: a second daemon must fail before it loads models for half a minute. */
     if (status == RZ_OK)
         status = registry_new(&s->config, s->changes, &s->registry, error);
     if (status == RZ_OK)
-        status = http_start(s, &s->http, &port, error);
-    if (status == RZ_OK)
         status = scorer_new(s, &s->scorer, error);
+    /* Last: from here on requests look at all of the above. */
+    if (status == RZ_OK)
+        status = http_start(s, &s->http, &port, error);
     if (status != RZ_OK) {
         http_stop(s->http);
         return status;
