@@ -242,22 +242,40 @@ static bool score_window(scorer *sc, replica *rep, uint64_t heads, size_t driver
     return done;
 }
 
-/* All patients for one model, beginning with the head `driver`. */
+static double now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* All patients for one model, beginning with the head `driver`. Windows follow each other while the
+ * model has nothing else to do; while requests come, each is followed by a pause of so many times
+ * its length that requests keep nearly all of the model, and the background still comes to its end.
+ */
 static bool score_model(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day)
 {
+    enum { PAUSE_TIMES = 19, LOOK_MS = 20 };
     rz_patient_key after = 0;
+    uint64_t seen = 0; /* patients that the model had answered, ours among them */
+    double until = 0.0;
     for (size_t found = 1; found > 0;) {
         replica_figures f;
         replica_figures_of(rep, &f);
-        if (f.queue_depth > 0) { /* requests first */
-            if (pause_ms(sc, 20))
+        bool requests = f.queue_depth > 0 || f.patients > seen;
+        if (requests && now_s() < until) {
+            seen = f.patients;
+            if (pause_ms(sc, LOOK_MS))
                 return false;
             continue;
         }
+        double began = now_s();
         found = 0;
         if (!score_window(sc, rep, heads, driver, day, window_of(sc, &f), &after, &found) ||
             pause_ms(sc, 0))
             return false;
+        until = now_s() + PAUSE_TIMES * (now_s() - began);
+        seen = f.patients + found;
     }
     return true;
 }
