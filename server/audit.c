@@ -222,11 +222,10 @@ void audit_add(audit *a, const request *r, const char *action, const char *patie
 /* The row of an answer that was given before: that row names the risks. */
 static void add_again(audit *a, const request *r, const char *patient_hash, const char *as_of)
 {
-    char details[96];
-    (void)snprintf(details, sizeof details,
-                   "{\"as_of\":\"%s\",\"version\":\"" REZEPT_VERSION
-                   "\",\"cached\":true,\"tasks\":{}}",
-                   as_of);
+    char details[96] = "{\"as_of\":\"", *to = details + strlen(details);
+    text_copy(to, RZ_DAY_TEXT, as_of);
+    text_copy(to + strlen(to), sizeof details - RZ_DAY_TEXT - strlen(details),
+              "\",\"version\":\"" REZEPT_VERSION "\",\"cached\":true,\"tasks\":{}}");
     add(a, r, "predict", patient_hash, NULL, details);
 }
 

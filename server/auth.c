@@ -97,7 +97,7 @@ static void refuse(request *r, const char *detail)
 
 bool auth_check(auth *a, request *r, bool required)
 {
-    (void)snprintf(r->caller, sizeof r->caller, "local");
+    text_copy(r->caller, sizeof r->caller, "local");
     if (r->route->scope == NULL || !required)
         return true;
     const char *given = r->authorization;

@@ -25,7 +25,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { DROP_BYTES_MAX = 4 << 20 }; /* of a body that is read only to be dropped */
+enum {
+    DROP_BYTES_MAX = 4 << 20, /* of a body that is read only to be dropped */
+    KEPT_BYTES_MAX = 4096     /* of memory that a connection keeps from one request to the next */
+};
 
 typedef enum phase { PHASE_IDLE, PHASE_HEADERS, PHASE_BODY, PHASE_WAITING, PHASE_SENDING } phase;
 
@@ -40,7 +43,8 @@ struct connection {
     bool has_request, cut;
     /* The request under way. */
     request request;
-    char *raw_target; /* owned; NULL when memory was short */
+    const char *raw_target; /* in the request's arena; NULL when memory was short */
+    rz_arena memory;        /* of requests, one after the other: a small block stays between them */
     bool judged, handled, queued;
     size_t body_limit;
     const char *body_setting;
@@ -103,8 +107,9 @@ static void end_request(connection *c)
     if (c->request.route != NULL || c->queued)
         metrics_request(c->http->server->metrics, &c->request);
     (void)atomic_fetch_sub(&c->http->bodies_bytes, c->request.body_counted);
-    request_done(&c->request);
-    free(c->raw_target);
+    c->memory = request_done(&c->request);
+    if (c->memory.used_bytes > KEPT_BYTES_MAX)
+        rz_arena_done(&c->memory);
     c->raw_target = NULL;
     c->has_request = false;
     (void)atomic_fetch_sub(&c->http->n_requests, 1);
@@ -146,6 +151,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     (void)atomic_fetch_sub(&h->n_connections, 1);
     (void)pthread_mutex_unlock(&h->lock);
     end_request(c);
+    rz_arena_done(&c->memory);
     free(c);
     *context = NULL;
 }
@@ -163,7 +169,6 @@ static void *on_target(void *cls, const char *raw, struct MHD_Connection *mhd)
     c->judged = c->handled = c->queued = c->body_too_large = c->bodies_full = false;
     c->body_limit = c->discarded = 0;
     c->body_setting = NULL;
-    c->raw_target = strdup(raw);
     (void)atomic_fetch_add(&h->n_requests, 1);
     r->server = h->server;
     r->connection = c;
@@ -171,7 +176,11 @@ static void *on_target(void *cls, const char *raw, struct MHD_Connection *mhd)
     uint64_t number = atomic_fetch_add(&h->next_id, 1);
     uint64_t id = rz_hash64(&number, sizeof number, (uint64_t)h->server->started_us);
     rz_hex(r->id, (const unsigned char *)&id, sizeof id);
-    rz_arena_init(&r->arena, h->server->config.history_bytes_max);
+    r->arena = c->memory;
+    r->arena.limit_bytes = h->server->config.history_bytes_max;
+    rz_arena_reset(&r->arena);
+    c->memory = (rz_arena){0};
+    c->raw_target = rz_arena_strdup(&r->arena, raw);
     rz_buffer_init(&r->body, 0);
     enter(c, PHASE_HEADERS, h->server->config.header_timeout_s);
     return c;
@@ -266,7 +275,7 @@ static void judge(connection *c, const char *method, const char *version)
         refuse_head(c, verdict, why);
         return;
     }
-    (void)snprintf(r->method, sizeof r->method, "%s", method);
+    text_copy(r->method, sizeof r->method, method);
     rz_status status = target_parse(c->raw_target, &r->arena, &t, &error);
     if (status == RZ_E_NO_MEMORY)
         problem_no_memory(r);

@@ -209,7 +209,7 @@ double request_seconds(const request *r)
            1e-9 * (double)(now.tv_nsec - r->started.tv_nsec);
 }
 
-void request_done(request *r)
+rz_arena request_done(request *r)
 {
     if (r->answer.stream != NULL)
         r->answer.stream->free(r->answer.stream);
@@ -217,7 +217,9 @@ void request_done(request *r)
     if (r->job != NULL)
         job_drop(r->job);
     rz_buffer_done(&r->body);
-    rz_arena_done(&r->arena);
+    rz_arena memory = r->arena;
+    r->arena = (rz_arena){0};
     r->answer = (answer){0};
     r->job = NULL;
+    return memory;
 }

@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/types.h>
 #include <time.h>
 
@@ -107,9 +108,19 @@ json_t *json_number_or_null(double value);
 /* Dumps with 6 significant digits, compact; free() it. NULL when memory is exhausted. */
 char *json_text(const json_t *json);
 
+/* Text into a field, cut to fit. snprintf would do, at many times the price: libraries that print
+ * numbers of their own (libquadmath, behind the BLAS) put all of printf on its slow path. */
+static inline void text_copy(char *out, size_t cap, const char *text)
+{
+    size_t n = strnlen(text, cap - 1);
+    memcpy(out, text, n);
+    out[n] = '\0';
+}
+
 double request_seconds(const request *r); /* since it began */
 
-/* Frees body, arena, answer and the job's reference; `r` itself stays the caller's. */
-void request_done(request *r);
+/* Frees body, answer and the job's reference; `r` itself stays the caller's, and so does the memory
+ * of its arena, which is returned. */
+rz_arena request_done(request *r);
 
 #endif

@@ -50,7 +50,10 @@ static const char *name_of(request *r, const question *q)
         return NULL;
     for (size_t i = 0; i < RZ_COUNT(parts); i++)
         used += or_none(name + used, parts[i]);
-    (void)snprintf(name + used, n - used, "%d\n%u", (int)q->as_of, q->explain);
+    char day[RZ_DAY_TEXT];
+    const char explain[] = {(char)('0' + q->explain), '\0'};
+    used += or_none(name + used, rz_day_text(q->as_of, day));
+    text_copy(name + used, n - used, explain);
     return name;
 }
 

@@ -165,7 +165,7 @@ class Cache(unittest.TestCase):
 
     def test_no_stale_answer_after_an_acknowledged_claim(self):
         d = self.start()
-        patients, rounds = ["r1", "r2"], 150
+        patients, rounds = ["r1", "r2"], 80
         for p in patients:
             self.post(visit(0, p))
         stop, wrong = threading.Event(), []
