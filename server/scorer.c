@@ -249,33 +249,51 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* All patients for one model, beginning with the head `driver`. Windows follow each other while the
- * model has nothing else to do; while requests come, each is followed by a pause of so many times
- * its length that requests keep nearly all of the model, and the background still comes to its end.
- */
+/* Patients that any model has before it, and that all have answered: models share the cores. */
+static void load_of(const scorer *sc, size_t *waiting, uint64_t *answered)
+{
+    replica *all[MODELS_MAX];
+    size_t n = registry_replicas(sc->server->registry, all, MODELS_MAX);
+    *waiting = 0;
+    *answered = 0;
+    for (size_t i = 0; i < n; i++) {
+        replica_figures f;
+        replica_figures_of(all[i], &f);
+        *waiting += f.queue_depth + f.running;
+        *answered += f.patients;
+        replica_drop(all[i]);
+    }
+}
+
+/* All patients for one model, beginning with the head `driver`. Windows follow each other while
+ * nothing else is asked; while requests come, each is followed by a pause of so many times its
+ * length that requests keep nearly all of the cores, and the background still comes to its end. */
 static bool score_model(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day)
 {
     enum { PAUSE_TIMES = 19, LOOK_MS = 20 };
     rz_patient_key after = 0;
-    uint64_t seen = 0; /* patients that the model had answered, ours among them */
+    uint64_t seen = 0; /* patients that had been answered, ours among them */
     double until = 0.0;
     for (size_t found = 1; found > 0;) {
         replica_figures f;
-        replica_figures_of(rep, &f);
-        bool requests = f.queue_depth > 0 || f.patients > seen;
+        size_t waiting;
+        uint64_t answered;
+        load_of(sc, &waiting, &answered);
+        bool requests = waiting > 0 || answered > seen;
         if (requests && now_s() < until) {
-            seen = f.patients;
+            seen = answered;
             if (pause_ms(sc, LOOK_MS))
                 return false;
             continue;
         }
         double began = now_s();
+        replica_figures_of(rep, &f);
         found = 0;
         if (!score_window(sc, rep, heads, driver, day, window_of(sc, &f), &after, &found) ||
             pause_ms(sc, 0))
             return false;
         until = now_s() + PAUSE_TIMES * (now_s() - began);
-        seen = f.patients + found;
+        seen = answered + found;
     }
     return true;
 }

@@ -246,6 +246,7 @@ static void count(replica *r, const predict_part *batch, size_t patients, size_t
     while (size + 1 < REPLICA_BUCKETS && tokens > (size_t)REPLICA_TOKENS_FIRST << size)
         size++;
     (void)pthread_mutex_lock(&r->lock);
+    r->figures.running = 0; /* before the answers are given */
     r->figures.batches++;
     r->figures.tokens += tokens;
     r->figures.batch_tokens[size]++;
@@ -328,9 +329,11 @@ static void *replica_main(void *argument)
         }
         size_t patients, tokens;
         predict_part *batch = take(r, &patients, &tokens);
+        r->figures.running = patients;
         (void)pthread_mutex_unlock(&r->lock);
         run_batch(r, batch, patients, tokens);
         (void)pthread_mutex_lock(&r->lock);
+        r->figures.running = 0; /* also where nobody waited any more */
     }
     (void)pthread_mutex_unlock(&r->lock);
     return NULL;

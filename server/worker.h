@@ -69,7 +69,7 @@ typedef struct replica_figures {
     uint64_t batch_patients[REPLICA_BUCKETS]; /* <= 1, 2, 4, … 128, more */
     uint64_t infer_buckets[REPLICA_TIME_BUCKETS + 1], queue_buckets[REPLICA_TIME_BUCKETS + 1];
     double infer_s, queue_s;
-    size_t queue_depth;                     /* patients */
+    size_t queue_depth, running;            /* patients that wait; of the batch under way */
     uint64_t tokens;                        /* at most, as --batch-tokens-max counts them */
     uint64_t batch_tokens[REPLICA_BUCKETS]; /* <= 64, 128, … 8192, more */
     uint64_t unmapped; /* codes of answered histories that the vocabulary lacks */
