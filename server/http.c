@@ -63,6 +63,7 @@ struct http {
     pthread_t reaper;
     bool reaper_runs;
     int listen_fd;
+    int quiet_fd; /* the same after the library gave it back; -1 before */
     atomic_ullong rejected[HTTP_REJECT_COUNT];
     atomic_ullong next_id;
 };
@@ -675,6 +676,7 @@ rz_status http_start(server *s, http **out, int *port, rz_error *error)
     if (h == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the listener");
     h->server = s;
+    h->quiet_fd = -1;
     (void)pthread_mutex_init(&h->lock, NULL);
     status = bind_socket(&s->config, &h->listen_fd, port, error);
     if (status != RZ_OK) {
@@ -699,9 +701,11 @@ rz_status http_start(server *s, http **out, int *port, rz_error *error)
 
 void http_stop_accepting(http *h)
 {
-    MHD_socket fd = MHD_quiesce_daemon(h->daemon);
-    if (fd != MHD_INVALID_SOCKET)
-        (void)close(fd);
+    /* Closed when the library's threads are gone: until then one may still name the descriptor, and
+     * a number that is free is soon another file's. */
+    h->quiet_fd = MHD_quiesce_daemon(h->daemon);
+    if (h->quiet_fd != MHD_INVALID_SOCKET)
+        (void)shutdown(h->quiet_fd, SHUT_RDWR);
 }
 
 bool http_wait_idle(http *h, int seconds)
@@ -737,6 +741,8 @@ void http_stop(http *h)
     atomic_store(&h->stop, true);
     (void)pthread_join(h->reaper, NULL);
     MHD_stop_daemon(h->daemon);
+    if (h->quiet_fd != MHD_INVALID_SOCKET)
+        (void)close(h->quiet_fd);
     (void)pthread_mutex_destroy(&h->lock);
     free(h);
 }
