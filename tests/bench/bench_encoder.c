@@ -1,189 +1,159 @@
-/* Encoder speed beside the matrix product's own: training tokens/s and inference patients/s.
+/* Encoder inference beside the machine's float32 limit: GFLOP/s and tokens/s by size and batch.
  *
- *   bench_encoder [SIZE…] [--seconds S]     sizes as in rezept-train show; default 2.2m 11m
+ *   bench-encoder [--sizes 2.2m,11m] [--batches 1,8,32,256] [--share 1|2|4] [--db FILE]
+ *                 [--seconds S] [--threads N] [--json FILE] [--write-lengths FILE]
  *
- * Patients have 20 … 220 random tokens (mean 120). Operations are counted for all layers in full,
- * products and attention, the pretraining heads at the masked positions; backward counts twice
- * forward. Inference skips the last layer but for [CLS]; the count does not. */
-#include "bench.h"
+ * A pass takes the same patients in batches of each size (patients.h; with --db those of a
+ * database). Passes and looks at the limit take turns for S seconds a batch size, at least one of
+ * each; medians are shown. Operations are counted for all layers in full, though the last layer is
+ * computed for [CLS] alone where the model's pooling allows it. */
+#include "patients.h"
 
 #include "base/hash.h"
-#include "base/rng.h"
-#include "model/model.h"
+#include "base/size.h"
+#include "bench.h"
+#include "limits.h"
 #include "tensor/gemm.h"
 
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
-enum { CODES = 1930, TRAIN_TOKENS = 8192, PATIENTS = 64, MEAN = 120 };
+enum { PASSES_MAX = 1000 };
 
-/* A batch of random patients: up to n_seqs, or until about n_tokens. */
-static rz_status make_batch(rz_batch *batch, size_t n_seqs, size_t n_tokens, uint64_t seed,
-                            rz_error *error)
+typedef struct bench {
+    bench_report report;
+    rz_pool *pool;
+    bench_patients patients;
+    bool imported;
+    double seconds;
+} bench;
+
+/* All patients in batches of `size`; a last smaller one stays as it is. */
+static rz_batch *make_batches(const rz_model *model, const bench_patients *patients, size_t size,
+                              size_t *n)
 {
-    rz_rng rng;
-    rz_rng_init(&rng, seed, 0);
-    rz_status status = rz_batch_reserve(batch, n_seqs, n_seqs * 2 * MEAN, error);
-    if (status != RZ_OK)
-        return status;
-    batch->n_seqs = batch->n_tokens = 0;
-    batch->offsets[0] = 0;
-    while (batch->n_seqs < n_seqs && batch->n_tokens < n_tokens) {
-        size_t length = 20 + rz_rng_below(&rng, 2 * (MEAN - 20) + 1), start = batch->n_tokens;
-        float first = (float)rz_rng_below(&rng, 25000), day = first;
-        for (size_t i = 0; i < length; i++) {
-            day += i % 4 == 0 ? 30.0f : 0.0f; /* about four codes a claim */
-            batch->tokens[start + i] = i < 2
-                                           ? (int32_t)(i == 0 ? RZ_TOKEN_CLS : RZ_TOKEN_SEX_FEMALE)
-                                           : RZ_TOKEN_SPECIALS + (int32_t)rz_rng_below(&rng, CODES);
-            batch->age_days[start + i] = day;
-            batch->age_hidden[start + i] = 0;
-        }
-        batch->n_tokens += length;
-        batch->offsets[++batch->n_seqs] = (uint32_t)batch->n_tokens;
+    *n = (patients->n + size - 1) / size;
+    rz_batch *batches = bench_memory(*n, sizeof *batches);
+    for (size_t i = 0; i < *n; i++) {
+        size_t first = i * size, left = patients->n - first;
+        bench_batch(model, patients, first, left < size ? left : size, &batches[i]);
     }
-    return RZ_OK;
+    return batches;
 }
 
-static double forward_flop(const rz_config *c, const rz_batch *b)
+static double pass(const rz_model *model, const rz_batch *batches, size_t n, rz_scratch *scratch)
 {
-    double h = c->hidden, f = c->feed_forward, flop = 0.0;
-    for (size_t i = 0; i < b->n_seqs; i++) {
-        double n = b->offsets[i + 1] - b->offsets[i];
-        flop += c->layers * (n * (8 * h * h + 4 * h * f) + 4 * n * n * h);
-    }
-    return flop;
-}
-
-static double head_flop(const rz_config *c, const rz_targets *t)
-{
-    double h = c->hidden;
-    return (double)t->n_diagnoses * (2 * h * h + 2 * h * c->n_diagnoses) +
-           (double)t->n_medications * (2 * h * h + 2 * h * c->n_medications);
-}
-
-static rz_status bench_training(rz_model *model, double seconds, double gflops, rz_error *error)
-{
-    rz_batch batch = {0};
-    rz_targets targets = {0};
-    rz_scratch *scratch = NULL;
-    float *grads = calloc(model->n_parameters, sizeof *grads);
-    double start = 0.0, spent = 0.0, flop = 0.0;
-    size_t tokens = 0, step = 0;
-    rz_status status = grads == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory") : RZ_OK;
-    if (status == RZ_OK)
-        status = model->family->scratch_new(model, &scratch, error);
-    for (; status == RZ_OK && (step < 2 || spent < seconds); step++) {
-        rz_losses losses;
-        status = make_batch(&batch, TRAIN_TOKENS / 20, TRAIN_TOKENS, step, error);
-        if (status == RZ_OK)
-            status = model->family->pretrain_targets(model, &batch, 1, step, &targets, error);
-        targets.diagnosis_weight = targets.medication_weight = targets.age_weight = 1e-3f;
-        start = seconds_now();
-        model->parameters_version++; /* as after an update: caches are made again */
-        if (status == RZ_OK)
-            status = model->family->train(model, &batch, &targets, grads, &losses, scratch, error);
-        if (step == 0)
-            continue;
-        spent += seconds_now() - start;
-        tokens += batch.n_tokens;
-        flop += 3.0 * (forward_flop(&model->config, &batch) + head_flop(&model->config, &targets));
-    }
-    if (status == RZ_OK)
-        printf("%-6s pretraining  %10.0f tokens/s    %7.1f GFLOP/s  %5.1f %% of sgemm\n",
-               model->config.size, (double)tokens / spent, flop / spent * 1e-9,
-               flop / spent * 1e-7 / gflops);
-    model->family->scratch_free(scratch);
-    rz_batch_done(&batch);
-    rz_targets_done(&targets);
-    free(grads);
-    return status;
-}
-
-static rz_status bench_inference(rz_model *model, size_t patients, double seconds, double gflops,
-                                 rz_error *error)
-{
-    rz_batch batch = {0};
-    rz_scratch *scratch = NULL;
+    rz_error error = {0};
     rz_outputs out;
-    double spent = 0.0, flop = 0.0;
-    size_t done = 0, round = 0;
-    rz_status status = model->family->scratch_new(model, &scratch, error);
-    for (; status == RZ_OK && (round < 2 || spent < seconds); round++) {
-        status = make_batch(&batch, patients, SIZE_MAX, round % 16, error);
-        double start = seconds_now();
-        if (status == RZ_OK)
-            status = model->family->forward(model, &batch, &out, scratch, error);
-        if (round == 0)
-            continue;
-        spent += seconds_now() - start;
-        done += batch.n_seqs;
-        flop += forward_flop(&model->config, &batch);
-    }
-    if (status == RZ_OK)
-        printf("%-6s batch of %-4zu%10.0f patients/s  %7.1f GFLOP/s  %5.1f %% of sgemm\n",
-               model->config.size, patients, (double)done / spent, flop / spent * 1e-9,
-               flop / spent * 1e-7 / gflops);
-    model->family->scratch_free(scratch);
-    rz_batch_done(&batch);
-    return status;
+    double start = seconds_now();
+    for (size_t i = 0; i < n; i++)
+        must(model->family->forward(model, &batches[i], &out, scratch, &error), &error);
+    return seconds_now() - start;
 }
 
-static rz_status bench_size(const char *size, rz_pool *pool, double seconds, double gflops,
-                            rz_error *error)
+static void bench_batch_size(bench *b, const rz_model *model, size_t size)
 {
-    static const char *const heads[] = {"one", "two", "three", "four"};
-    rz_config config;
-    rz_vocabulary *vocabulary = NULL;
-    rz_model *model = NULL;
-    rz_status status = rz_family_find("encoder")->config_for_size(size, &config, error);
-    if (status == RZ_OK)
-        status = rz_vocabulary_synthetic(CODES, &vocabulary, error);
-    if (status == RZ_OK)
-        status = rz_model_new(&config, vocabulary, heads, 4, 1, pool, &model, error);
-    if (status == RZ_OK)
-        status = bench_training(model, seconds, gflops, error);
-    static const size_t batches[] = {1, 32, PATIENTS * 4};
-    for (size_t i = 0; status == RZ_OK && i < 3; i++)
-        status = bench_inference(model, batches[i], seconds / 2, gflops, error);
-    rz_model_free(model);
-    rz_vocabulary_free(vocabulary);
-    return status;
+    static double took[PASSES_MAX], limits[PASSES_MAX];
+    rz_error error = {0};
+    rz_scratch *scratch = NULL;
+    size_t n = 0, passes = 0;
+    double flop = 0.0, tokens = 0.0, limit = 0.0;
+    rz_batch *batches = make_batches(model, &b->patients, size, &n);
+    must(model->family->scratch_new(model, &scratch, &error), &error);
+    for (size_t i = 0; i < n; i++) {
+        flop += bench_forward_flop(&model->config, &batches[i]);
+        tokens += (double)batches[i].n_tokens;
+    }
+    (void)pass(model, batches, 1, scratch); /* memory is asked for once */
+    for (double start = seconds_now();
+         passes == 0 || (passes < PASSES_MAX && seconds_now() - start < b->seconds); passes++) {
+        double look = passes == 0 ? 0.05 : 0.1 * took[passes - 1];
+        look = look < 0.02 ? 0.02 : look > 0.5 ? 0.5 : look;
+        (void)bench_limit(b->pool, BENCH_FLOAT32, look, &limits[passes]);
+        took[passes] = pass(model, batches, n, scratch);
+    }
+    double median = bench_quantile(took, passes, 0.5);
+    limit = bench_quantile(limits, passes, 0.5);
+    bench_row row = {.work = b->imported ? "encoder inference, imported" : "encoder inference",
+                     .size = model->config.size,
+                     .batch = size,
+                     .precision = "float32",
+                     .value = flop / median * 1e-9,
+                     .unit = "GFLOP/s",
+                     .limit = limit,
+                     .note = model->config.pooling == RZ_POOLING_CLS
+                                 ? "last layer for [CLS] alone, counted in full"
+                                 : NULL};
+    bench_report_add(&b->report, &row);
+    row.value = tokens / median;
+    row.unit = "tokens/s";
+    row.limit = 0.0;
+    row.note = NULL;
+    bench_report_add(&b->report, &row);
+    for (size_t i = 0; i < n; i++)
+        rz_batch_done(&batches[i]);
+    free(batches);
+    model->family->scratch_free(scratch);
+}
+
+static void write_lengths(const char *path, const bench_patients *patients)
+{
+    FILE *file = fopen(path, "wb");
+    bool good = file != NULL;
+    for (size_t i = 0; good && i < patients->n; i++)
+        good = fprintf(file, "%zu\n", patients->list[i]->n_events + 2) > 0;
+    if (file == NULL || fclose(file) != 0 || !good) {
+        (void)fprintf(stderr, "bench: cannot write %s\n", path);
+        exit(9);
+    }
+}
+
+static void describe(rz_pool *pool)
+{
+    rz_error error = {0};
+    rz_blas_info blas;
+    must(rz_blas_describe(pool, &blas, &error), &error);
+    printf("%s, core %s, kernels %s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core,
+           blas.kernels, blas.threads, blas.gflops);
+    for (unsigned i = 0; i < blas.n_warnings; i++)
+        printf("warning: %s\n", blas.warnings[i]);
 }
 
 int main(int argc, char **argv)
 {
     rz_error error = {0};
-    rz_pool *pool = NULL;
-    rz_blas_info blas;
-    double seconds = 2.0;
-    int n_sizes = 0;
-    rz_status status = rz_hash_setup(&error);
-    if (status == RZ_OK)
-        status = rz_pool_new(0, &pool, &error);
-    if (status == RZ_OK)
-        status = rz_blas_describe(pool, &blas, &error);
-    if (status == RZ_OK) {
-        printf("%s, core %s, kernels %s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core,
-               blas.path.name, blas.threads, blas.gflops);
-        for (unsigned i = 0; i < blas.n_warnings; i++)
-            printf("warning: %s\n", blas.warnings[i]);
+    bench b = {.seconds = 1.0};
+    const char *json = NULL, *sizes = "2.2m,11m", *batches = "1,8,32,256", *db = NULL,
+               *lengths = NULL;
+    double share = 1.0, threads = 0.0;
+    char size[16], batch[16];
+    const bench_flag flags[] = {
+        {"--json", .text = &json},           {"--sizes", .text = &sizes},
+        {"--batches", .text = &batches},     {"--db", .text = &db},
+        {"--seconds", .number = &b.seconds}, {"--share", .number = &share},
+        {"--threads", .number = &threads},   {"--write-lengths", .text = &lengths}};
+    bench_flags(argc, argv, flags, RZ_COUNT(flags),
+                "bench-encoder [--sizes LIST] [--batches LIST] [--share 1|2|4] [--db FILE] "
+                "[--seconds S] [--threads N] [--json FILE] [--write-lengths FILE]");
+    must(rz_hash_setup(&error), &error);
+    b.imported = db != NULL;
+    if (db != NULL)
+        bench_patients_stored(&b.patients, db, BENCH_POPULATION, 32);
+    else
+        bench_patients_share(&b.patients, (unsigned)share);
+    if (lengths != NULL)
+        write_lengths(lengths, &b.patients);
+    bench_report_open(&b.report, json);
+    must(rz_pool_new((unsigned)threads, &b.pool, &error), &error);
+    if (lengths == NULL)
+        describe(b.pool);
+    for (size_t i = 0; bench_list(sizes, i, size, sizeof size); i++) {
+        rz_model *model = bench_model(size, &b.patients, b.pool);
+        for (size_t k = 0; bench_list(batches, k, batch, sizeof batch); k++)
+            bench_batch_size(&b, model, strtoul(batch, NULL, 10) + (strcmp(batch, "0") == 0));
+        rz_model_free(model);
     }
-    for (int i = 1; i < argc && status == RZ_OK; i++) {
-        if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc)
-            seconds = strtod(argv[++i], NULL);
-        else {
-            status = bench_size(argv[i], pool, seconds, blas.gflops, &error);
-            n_sizes++;
-        }
-    }
-    if (status == RZ_OK && n_sizes == 0)
-        status = bench_size("2.2m", pool, seconds, blas.gflops, &error);
-    if (status == RZ_OK && n_sizes == 0)
-        status = bench_size("11m", pool, seconds, blas.gflops, &error);
-    if (status != RZ_OK)
-        (void)fprintf(stderr, "bench_encoder: %s\n", error.text);
-    rz_pool_free(pool);
-    return rz_status_exit_code(status);
+    bench_patients_done(&b.patients);
+    rz_pool_free(b.pool);
+    bench_report_close(&b.report);
+    return 0;
 }
