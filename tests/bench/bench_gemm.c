@@ -1,7 +1,9 @@
 /* Matrix products at the encoder's shapes, in the blocks and on the pool that the encoder uses:
- * forward (nt), gradient of the input (nn) and of the weight (tn), GFLOP/s each, beside the figure
- * that rezept-train show prints. */
+ * forward (nt), gradient of the input (nn) and of the weight (tn), beside the float32 limit.
+ *
+ *   bench-gemm [--seconds S] [--threads N] [--json FILE]     S for each product; default 0.1 */
 #include "bench.h"
+#include "limits.h"
 
 #include "base/size.h"
 #include "tensor/gemm.h"
@@ -9,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TOKENS = 2048, WIDEST = 2048, INNER = 2048 };
+enum { TOKENS = 2048, WIDEST = 6144, INNER = 2048 };
 
 typedef struct shape {
     size_t out, in;
@@ -22,66 +24,78 @@ static void run_block(void *context, size_t task, unsigned worker)
 {
     (void)worker;
     const shape *s = context;
-    size_t row = task * 96;
+    size_t row = task * RZ_GEMM_ROWS;
     if (s->form == 0)
-        rz_gemm_nt(96, s->out, s->in, s->a + row * s->in, s->in, s->b, s->in, s->c + row * s->out,
-                   s->out, false);
+        rz_gemm_nt(RZ_GEMM_ROWS, s->out, s->in, s->a + row * s->in, s->in, s->b, s->in,
+                   s->c + row * s->out, s->out);
     else if (s->form == 1)
-        rz_gemm_nn(96, s->in, s->out, s->a + row * s->out, s->out, s->b, s->in, s->c + row * s->in,
-                   s->in, false);
+        rz_gemm_nn(RZ_GEMM_ROWS, s->in, s->out, s->a + row * s->out, s->out, s->b, s->in,
+                   s->c + row * s->in, s->in, false);
     else
         rz_gemm_tn_add(64, s->in, TOKENS, s->a + task * 64, s->out, s->b, s->in,
                        s->c + task * 64 * s->in, s->in);
 }
 
-static double measure(rz_pool *pool, shape *s)
+/* Median of passes that take turns with looks at the limit. */
+static double measure(rz_pool *pool, shape *s, double seconds, double *limit)
 {
-    size_t tasks = s->form == 2 ? s->out / 64 : TOKENS / 96;
-    double best = 0.0, start = seconds_now();
-    do {
+    enum { SAMPLES = 500 };
+    static double took[SAMPLES], limits[SAMPLES];
+    size_t tasks = s->form == 2 ? s->out / 64 : TOKENS / RZ_GEMM_ROWS, n = 0;
+    for (double start = seconds_now(); n == 0 || (n < SAMPLES && seconds_now() - start < seconds);
+         n++) {
+        (void)bench_limit(pool, BENCH_FLOAT32, n == 0 ? 0.005 : 0.5 * took[n - 1], &limits[n]);
         double before = seconds_now();
         rz_pool_run(pool, tasks, run_block, s);
-        double rate = 2e-9 * TOKENS * (double)s->out * (double)s->in / (seconds_now() - before);
-        best = rate > best ? rate : best;
-    } while (seconds_now() - start < 0.2);
-    return best;
+        took[n] = seconds_now() - before;
+    }
+    *limit = bench_quantile(limits, n, 0.5);
+    return 2e-9 * TOKENS * (double)s->out * (double)s->in / bench_quantile(took, n, 0.5);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    static const size_t shapes[][2] = {{128, 128}, {384, 128},  {1024, 128}, {128, 1024},
-                                       {512, 512}, {1024, 512}, {512, 1024}, {2048, 1024}};
+    static const size_t shapes[][2] = {{384, 128},   {128, 128},   {1024, 128},  {128, 1024},
+                                       {1536, 512},  {512, 512},   {1024, 512},  {512, 1024},
+                                       {3072, 1024}, {1024, 1024}, {6144, 2048}, {1024, 2048},
+                                       {2048, 1024}};
+    static const char *const forms[] = {"product, forward", "product, input gradient",
+                                        "product, weight gradient"};
     rz_error error = {0};
     rz_pool *pool = NULL;
-    rz_blas_info blas;
-    size_t n_a = (size_t)TOKENS * INNER, n_b = (size_t)WIDEST * INNER,
-           n_c = (size_t)TOKENS * WIDEST;
-    float *memory = calloc(n_a + n_b + n_c, sizeof *memory);
-    rz_status status = memory == NULL ? rz_fail(&error, RZ_E_NO_MEMORY, "no memory") : RZ_OK;
-    if (status == RZ_OK)
-        status = rz_pool_new(0, &pool, &error);
-    if (status == RZ_OK)
-        status = rz_blas_describe(pool, &blas, &error);
-    if (status == RZ_OK)
-        printf("%s, core %s%s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core, "",
-               blas.threads, blas.gflops);
-    for (size_t i = 0; status == RZ_OK && i < RZ_COUNT(shapes); i++) {
-        double rate[3];
+    bench_report report;
+    const char *json = NULL;
+    double seconds = 0.1, threads = 0.0, limit = 0.0;
+    const bench_flag flags[] = {{"--json", .text = &json},
+                                {"--seconds", .number = &seconds},
+                                {"--threads", .number = &threads}};
+    bench_flags(argc, argv, flags, RZ_COUNT(flags),
+                "bench-gemm [--seconds S] [--threads N] [--json FILE]");
+    size_t n_a = (size_t)TOKENS * WIDEST, n_b = (size_t)WIDEST * INNER;
+    float *memory = bench_memory(2 * n_a + n_b, sizeof *memory);
+    bench_report_open(&report, json);
+    must(rz_pool_new((unsigned)threads, &pool, &error), &error);
+    rz_gemm_setup();
+    for (size_t i = 0; i < RZ_COUNT(shapes); i++)
         for (int form = 0; form < 3; form++) {
+            char size[32];
             shape s = {.out = shapes[i][0],
                        .in = shapes[i][1],
                        .form = form,
                        .a = memory,
                        .b = memory + n_a,
                        .c = memory + n_a + n_b};
-            rate[form] = measure(pool, &s);
+            (void)snprintf(size, sizeof size, "%zu x %zu", s.out, s.in);
+            double value = measure(pool, &s, seconds, &limit);
+            bench_report_add(&report, &(bench_row){.work = forms[form],
+                                                   .size = size,
+                                                   .precision = "float32",
+                                                   .value = value,
+                                                   .unit = "GFLOP/s",
+                                                   .limit = limit});
         }
-        printf("weight %4zu x %-4zu  forward %6.1f  input gradient %6.1f  weight gradient %6.1f\n",
-               shapes[i][0], shapes[i][1], rate[0], rate[1], rate[2]);
-    }
-    if (status != RZ_OK)
-        (void)fprintf(stderr, "bench_gemm: %s\n", error.text);
     free(memory);
     rz_pool_free(pool);
-    return rz_status_exit_code(status);
+    bench_report_close(&report);
+    return 0;
 }

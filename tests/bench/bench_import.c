@@ -1,13 +1,14 @@
 /* Speed of the native format: claims to NDJSON, NDJSON to claims, and NDJSON into a store.
  *
- *   bench-import [PATIENTS]   default 2,000 patients of 36 claims with 9 events each, sorted by
- *                             patient
+ *   bench-import [--patients N] [--json FILE]   default 2,000 patients of 36 claims with 8 events
+ *                                               each, sorted by patient
  *
  * The files are made in the working folder and removed. */
 #include "bench.h"
 
 #include "base/hash.h"
 #include "base/rng.h"
+#include "base/size.h"
 #include "claims/claim_json.h"
 #include "import/import.h"
 #include "store/store.h"
@@ -120,18 +121,29 @@ static uint64_t read_file(rz_store *store)
     return events;
 }
 
+static void report_speed(bench_report *report, const char *work, double events, double seconds)
+{
+    bench_report_add(report,
+                     &(bench_row){.work = work, .value = events / seconds, .unit = "events/s"});
+}
+
 int main(int argc, char **argv)
 {
     rz_error error = {0};
-    int patients = argc > 1 ? atoi(argv[1]) : 2000;
+    bench_report report;
+    const char *json = NULL;
+    double patients = 2000.0;
+    const bench_flag flags[] = {{"--json", .text = &json}, {"--patients", .number = &patients}};
     rz_store_options options = rz_store_options_defaults();
     rz_store *store = NULL;
+    bench_flags(argc, argv, flags, RZ_COUNT(flags), "bench-import [--patients N] [--json FILE]");
+    bench_report_open(&report, json);
     options.write = true;
     must(rz_hash_setup(&error), &error);
     remove_files();
-    double write_s = write_file(patients);
+    double write_s = write_file((int)patients);
     double started = seconds_now();
-    uint64_t events = read_file(NULL);
+    double events = (double)read_file(NULL);
     double read_s = seconds_now() - started;
     must(rz_store_open(db_path, &options, &store, &error), &error);
     started = seconds_now();
@@ -139,7 +151,9 @@ int main(int argc, char **argv)
     double import_s = seconds_now() - started;
     rz_store_close(store);
     remove_files();
-    (void)printf("write   %10.0f events/s\nread    %10.0f events/s\nimport  %10.0f events/s\n",
-                 (double)events / write_s, (double)events / read_s, (double)events / import_s);
+    report_speed(&report, "NDJSON written", events, write_s);
+    report_speed(&report, "NDJSON read", events, read_s);
+    report_speed(&report, "NDJSON imported", events, import_s);
+    bench_report_close(&report);
     return 0;
 }

@@ -1,12 +1,14 @@
 /* Speed of the store: an import sorted by patient and the reading of histories.
  *
- *   bench-store [PATIENTS [shuffled]]   default 5,000 patients of 40 claims with 5 events each,
- *                                       sorted by patient
+ *   bench-store [--patients N] [--shuffled] [--json FILE]
+ *
+ * By default 5,000 patients of 40 claims with 5 events each, sorted by patient.
  *
  * Prints events/s of the import, the largest write-ahead log seen, and histories/s. */
 #include "bench.h"
 
 #include "base/rng.h"
+#include "base/size.h"
 #include "store/store.h"
 
 #include <math.h>
@@ -48,7 +50,8 @@ static void put_claim(rz_store *store, int patient, int i, rz_rng *rng, rz_error
 }
 
 /* Claim k of n: in the order of patients, or scattered by a multiplier without common factor. */
-static void bench_import(rz_store *store, int n_patients, bool shuffled, rz_error *error)
+static void bench_import(bench_report *report, rz_store *store, int n_patients, bool shuffled,
+                         rz_error *error)
 {
     rz_rng rng;
     int64_t log_bytes_max = 0, n = (int64_t)n_patients * CLAIMS_EACH;
@@ -67,11 +70,17 @@ static void bench_import(rz_store *store, int n_patients, bool shuffled, rz_erro
     }
     must(rz_store_commit(store, error), error);
     double took = seconds_now() - start, events = (double)n * EVENTS_EACH;
-    (void)printf("import: %.0f events in %.2f s, %.0f events/s, log at most %.1f MB\n", events,
-                 took, events / took, (double)log_bytes_max * 1e-6);
+    char note[64];
+    (void)snprintf(note, sizeof note, "write-ahead log at most %.1f MB",
+                   (double)log_bytes_max * 1e-6);
+    bench_report_add(report,
+                     &(bench_row){.work = shuffled ? "store import, shuffled" : "store import",
+                                  .value = events / took,
+                                  .unit = "events/s",
+                                  .note = note});
 }
 
-static void bench_read(rz_store *store, int n_patients, rz_error *error)
+static void bench_read(bench_report *report, rz_store *store, int n_patients, rz_error *error)
 {
     enum { ROUNDS = 40000 };
     rz_rng rng;
@@ -89,31 +98,46 @@ static void bench_read(rz_store *store, int n_patients, rz_error *error)
         rz_arena_reset(&arena);
     }
     double took = seconds_now() - start;
-    (void)printf("timeline: %d of %.0f events on average, %.0f/s\n", ROUNDS,
-                 (double)events / ROUNDS, ROUNDS / took);
+    char note[64];
+    (void)snprintf(note, sizeof note, "%.0f events on average", (double)events / ROUNDS);
+    bench_report_add(report, &(bench_row){.work = "store timelines",
+                                          .value = ROUNDS / took,
+                                          .unit = "patients/s",
+                                          .note = note});
     rz_arena_done(&arena);
 }
 
 int main(int argc, char **argv)
 {
     rz_error error = {0};
-    int n_patients = argc > 1 ? atoi(argv[1]) : 5000;
+    bench_report report;
+    const char *json = NULL;
+    double patients = 5000.0;
+    bool shuffled = false;
+    const bench_flag flags[] = {{"--json", .text = &json},
+                                {"--patients", .number = &patients},
+                                {"--shuffled", .on = &shuffled}};
     char folder[] = "/tmp/rezept-bench-XXXXXX", path[64], command[64];
+    bench_flags(argc, argv, flags, RZ_COUNT(flags),
+                "bench-store [--patients N] [--shuffled] [--json FILE]");
+    int n_patients = (int)patients;
     if (n_patients < 1 || mkdtemp(folder) == NULL) {
-        (void)fprintf(stderr, "usage: bench-store [PATIENTS [shuffled]]\n");
+        (void)fprintf(stderr, "bench-store: no patients, or no folder for them\n");
         return 2;
     }
+    bench_report_open(&report, json);
     (void)snprintf(path, sizeof path, "%s/rezept.db", folder);
     rz_store_options options = rz_store_options_defaults();
     rz_store *store = NULL;
     options.write = true;
     must(rz_store_open(path, &options, &store, &error), &error);
-    bench_import(store, n_patients, argc > 2, &error);
+    bench_import(&report, store, n_patients, shuffled, &error);
     rz_store *reader = NULL;
     must(rz_store_open(path, NULL, &reader, &error), &error);
-    bench_read(reader, n_patients, &error);
+    bench_read(&report, reader, n_patients, &error);
     rz_store_close(reader);
     rz_store_close(store);
+    bench_report_close(&report);
     (void)snprintf(command, sizeof command, "rm -rf -- %s", folder);
     return system(command) == 0 ? 0 : 1;
 }
