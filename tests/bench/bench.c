@@ -106,6 +106,10 @@ static void add_json(const bench_report *report, const bench_row *row)
                               limited ? number(row->value / row->limit) : json_null());
     (void)json_object_set_new(json, "goal", json_null());
     (void)json_object_set_new(json, "ok", json_null());
+    if (row->ratio_cpu > 0.0)
+        (void)json_object_set_new(json, "ratio_cpu", number(row->ratio_cpu));
+    if (row->value_cpu > 0.0)
+        (void)json_object_set_new(json, "value_cpu", number(row->value_cpu));
     if (row->note != NULL)
         (void)json_object_set_new(json, "note", json_string(row->note));
     if (json_dumpf(json, report->json, JSON_COMPACT | JSON_REAL_PRECISION(6)) != 0 ||
@@ -127,6 +131,8 @@ void bench_report_add(bench_report *report, const bench_row *row)
         printf("%12s %-12s", "-", row->unit);
     if (row->limit > 0.0)
         printf(" %5.1f %% of %.1f", 100.0 * row->value / row->limit, row->limit);
+    if (row->ratio_cpu > 0.0)
+        printf(" (%.1f %% by CPU time)", 100.0 * row->ratio_cpu);
     printf("%s%s\n", row->note ? "  " : "", row->note ? row->note : "");
     (void)fflush(stdout);
     if (report->json != NULL)

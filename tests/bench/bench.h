@@ -21,6 +21,15 @@ static inline double seconds_now(void)
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
 }
 
+/* CPU seconds of all threads of the process so far: what is left of a figure when others use the
+ * cores too. */
+static inline double cpu_now(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
 /* Ends the program at the first error. */
 static inline void must(rz_status status, const rz_error *error)
 {
@@ -56,7 +65,9 @@ typedef struct bench_row {
     size_t batch;                               /* 0 = none */
     double value;                               /* NaN: not measured, for the reason in `note` */
     double limit;                               /* in the same unit; 0 = none */
-    const char *note;                           /* NULL = nothing to add */
+    double ratio_cpu; /* the same by CPU time, as if the cores were ours; 0 = not known */
+    double value_cpu; /* the same of value */
+    const char *note; /* NULL = nothing to add */
 } bench_row;
 
 typedef struct bench_report {

@@ -52,11 +52,11 @@ static double pass(const rz_model *model, const rz_batch *batches, size_t n, rz_
 
 static void bench_batch_size(bench *b, const rz_model *model, size_t size)
 {
-    static double took[PASSES_MAX], limits[PASSES_MAX];
+    static double took[PASSES_MAX], limits[PASSES_MAX], ratios[PASSES_MAX], used[PASSES_MAX];
     rz_error error = {0};
     rz_scratch *scratch = NULL;
     size_t n = 0, passes = 0;
-    double flop = 0.0, tokens = 0.0, limit = 0.0;
+    double flop = 0.0, tokens = 0.0;
     rz_batch *batches = make_batches(model, &b->patients, size, &n);
     must(model->family->scratch_new(model, &scratch, &error), &error);
     for (size_t i = 0; i < n; i++) {
@@ -68,25 +68,30 @@ static void bench_batch_size(bench *b, const rz_model *model, size_t size)
          passes == 0 || (passes < PASSES_MAX && seconds_now() - start < b->seconds); passes++) {
         double look = passes == 0 ? 0.05 : 0.1 * took[passes - 1];
         look = look < 0.02 ? 0.02 : look > 0.5 ? 0.5 : look;
-        (void)bench_limit(b->pool, BENCH_FLOAT32, look, &limits[passes]);
+        bench_rate rate = bench_limit(b->pool, BENCH_FLOAT32, look);
+        double cpu = cpu_now();
         took[passes] = pass(model, batches, n, scratch);
+        used[passes] = cpu_now() - cpu;
+        ratios[passes] = flop * 1e-9 / used[passes] * rz_pool_size(b->pool) / rate.by_cpu;
+        limits[passes] = rate.average;
     }
     double median = bench_quantile(took, passes, 0.5);
-    limit = bench_quantile(limits, passes, 0.5);
     bench_row row = {.work = b->imported ? "encoder inference, imported" : "encoder inference",
                      .size = model->config.size,
                      .batch = size,
                      .precision = "float32",
                      .value = flop / median * 1e-9,
                      .unit = "GFLOP/s",
-                     .limit = limit,
+                     .limit = bench_quantile(limits, passes, 0.5),
+                     .ratio_cpu = bench_quantile(ratios, passes, 0.5),
                      .note = model->config.pooling == RZ_POOLING_CLS
                                  ? "last layer for [CLS] alone, counted in full"
                                  : NULL};
     bench_report_add(&b->report, &row);
     row.value = tokens / median;
     row.unit = "tokens/s";
-    row.limit = 0.0;
+    row.limit = row.ratio_cpu = 0.0;
+    row.value_cpu = tokens / bench_quantile(used, passes, 0.5) * rz_pool_size(b->pool);
     row.note = NULL;
     bench_report_add(&b->report, &row);
     for (size_t i = 0; i < n; i++)

@@ -36,21 +36,25 @@ static void run_block(void *context, size_t task, unsigned worker)
                        s->c + task * 64 * s->in, s->in);
 }
 
-/* Median of passes that take turns with looks at the limit. */
-static double measure(rz_pool *pool, shape *s, double seconds, double *limit)
+/* Medians of passes that take turns with looks at the limit, into value, limit and ratio. */
+static void measure(rz_pool *pool, shape *s, double seconds, bench_row *out)
 {
     enum { SAMPLES = 500 };
-    static double took[SAMPLES], limits[SAMPLES];
+    static double took[SAMPLES], limits[SAMPLES], ratios[SAMPLES];
+    double work = 2e-9 * TOKENS * (double)s->out * (double)s->in;
     size_t tasks = s->form == 2 ? s->out / 64 : TOKENS / RZ_GEMM_ROWS, n = 0;
     for (double start = seconds_now(); n == 0 || (n < SAMPLES && seconds_now() - start < seconds);
          n++) {
-        (void)bench_limit(pool, BENCH_FLOAT32, n == 0 ? 0.005 : 0.5 * took[n - 1], &limits[n]);
-        double before = seconds_now();
+        bench_rate rate = bench_limit(pool, BENCH_FLOAT32, n == 0 ? 0.005 : 0.5 * took[n - 1]);
+        double before = seconds_now(), cpu = cpu_now();
         rz_pool_run(pool, tasks, run_block, s);
         took[n] = seconds_now() - before;
+        ratios[n] = work / (cpu_now() - cpu) * rz_pool_size(pool) / rate.by_cpu;
+        limits[n] = rate.average;
     }
-    *limit = bench_quantile(limits, n, 0.5);
-    return 2e-9 * TOKENS * (double)s->out * (double)s->in / bench_quantile(took, n, 0.5);
+    out->value = work / bench_quantile(took, n, 0.5);
+    out->limit = bench_quantile(limits, n, 0.5);
+    out->ratio_cpu = bench_quantile(ratios, n, 0.5);
 }
 
 int main(int argc, char **argv)
@@ -65,7 +69,7 @@ int main(int argc, char **argv)
     rz_pool *pool = NULL;
     bench_report report;
     const char *json = NULL;
-    double seconds = 0.1, threads = 0.0, limit = 0.0;
+    double seconds = 0.1, threads = 0.0;
     const bench_flag flags[] = {{"--json", .text = &json},
                                 {"--seconds", .number = &seconds},
                                 {"--threads", .number = &threads}};
@@ -86,13 +90,10 @@ int main(int argc, char **argv)
                        .b = memory + n_a,
                        .c = memory + n_a + n_b};
             (void)snprintf(size, sizeof size, "%zu x %zu", s.out, s.in);
-            double value = measure(pool, &s, seconds, &limit);
-            bench_report_add(&report, &(bench_row){.work = forms[form],
-                                                   .size = size,
-                                                   .precision = "float32",
-                                                   .value = value,
-                                                   .unit = "GFLOP/s",
-                                                   .limit = limit});
+            bench_row row = {
+                .work = forms[form], .size = size, .precision = "float32", .unit = "GFLOP/s"};
+            measure(pool, &s, seconds, &row);
+            bench_report_add(&report, &row);
         }
     free(memory);
     rz_pool_free(pool);

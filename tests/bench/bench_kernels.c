@@ -217,7 +217,7 @@ static void bench_kernel(bench *b, const char *name, kernel_fn *run, double cost
         unsigned n = rz_pool_size(pools[i]);
         double limit = 0.0;
         if (unit[1] == 'F')
-            limit = bench_limit(pools[i], BENCH_FLOAT32, b->seconds, NULL);
+            limit = bench_limit(pools[i], BENCH_FLOAT32, b->seconds).best;
         (void)snprintf(work, sizeof work, "kernel %s", name);
         (void)snprintf(threads, sizeof threads, n == 1 ? "%u thread" : "%u threads", n);
         bench_report_add(&b->report, &(bench_row){.work = work,

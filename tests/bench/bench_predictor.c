@@ -1,11 +1,12 @@
 /* The predictor in the process: latency of one patient, patients a second, start to first score.
  *
  *   bench-predictor [--work latency,throughput,start] [--size 2.2m] [--db FILE] [--seconds S]
- *                   [--threads N] [--json FILE]
+ *                   [--model FOLDER] [--threads N] [--json FILE]
  *   bench-predictor --make FOLDER [--size 2.2m] [--db FILE]
  *
  * latency     one patient of 100 events at a time, another one each time: p50 and p99
- * throughput  batches of 32 patients from memory: what HTTP is held against; of --db when given
+ * throughput  batches of 32 patients from memory: what HTTP is held against; of --db when given,
+ *             through the checkpoint in --model when given
  * start       opening a checkpoint that is in the page cache, to the first score
  * --make      writes a checkpoint with random parameters for the codes of the database and stops:
  *             what tests/bench/run serves over HTTP
@@ -26,7 +27,7 @@ enum { SAMPLES_MAX = 20000, GROUP = 32, EVENTS = 100 };
 typedef struct bench {
     bench_report report;
     rz_pool *pool;
-    const char *size, *db;
+    const char *size, *db, *model;
     double seconds;
 } bench;
 
@@ -107,11 +108,6 @@ static void predict(rz_predictor *predictor, const bench_patients *p, size_t fir
     rz_predict_options options = rz_predict_options_defaults();
     must(rz_predictor_risks(predictor, p->list + first, p->as_of + first, n, &options, out, &error),
          &error);
-    if (out[0].eligibility.reason != RZ_REASON_NONE) {
-        (void)fprintf(stderr, "bench: a patient has no risk (%s)\n",
-                      rz_reason_text(out[0].eligibility.reason));
-        exit(1);
-    }
 }
 
 static void report_latency(bench *b, double *took, size_t n, double p, const char *name)
@@ -160,13 +156,16 @@ static void bench_throughput(bench *b)
     rz_error error = {0};
     rz_predictor *predictor = NULL;
     bench_patients patients;
-    rz_risk *risks = bench_memory((size_t)GROUP * 4, sizeof *risks);
+    rz_risk *risks = NULL;
     if (b->db != NULL)
         bench_patients_stored(&patients, b->db, BENCH_POPULATION, GROUP);
     else
         bench_patients_random(&patients, BENCH_POPULATION, 0);
-    make_folder(folder, b->size, &patients);
-    must(rz_predictor_open(folder, b->pool, &predictor, &error), &error);
+    if (b->model == NULL)
+        make_folder(folder, b->size, &patients);
+    must(rz_predictor_open(b->model != NULL ? b->model : folder, b->pool, &predictor, &error),
+         &error);
+    risks = bench_memory(GROUP * rz_predictor_model(predictor)->n_heads, sizeof *risks);
     predict(predictor, &patients, 0, GROUP, risks);
     size_t passes = 0, all = patients.n / GROUP * GROUP;
     for (double start = seconds_now();
@@ -186,7 +185,8 @@ static void bench_throughput(bench *b)
     rz_predictor_close(predictor);
     bench_patients_done(&patients);
     free(risks);
-    remove_folder(folder);
+    if (b->model == NULL)
+        remove_folder(folder);
 }
 
 static void bench_start(bench *b)
@@ -239,14 +239,17 @@ int main(int argc, char **argv)
     const char *json = NULL, *folder = NULL, *work = "latency,throughput,start";
     double threads = 0.0;
     char name[16];
-    const bench_flag flags[] = {
-        {"--json", .text = &json},        {"--size", .text = &b.size},
-        {"--db", .text = &b.db},          {"--work", .text = &work},
-        {"--make", .text = &folder},      {"--seconds", .number = &b.seconds},
-        {"--threads", .number = &threads}};
+    const bench_flag flags[] = {{"--json", .text = &json},
+                                {"--size", .text = &b.size},
+                                {"--db", .text = &b.db},
+                                {"--work", .text = &work},
+                                {"--model", .text = &b.model},
+                                {"--make", .text = &folder},
+                                {"--seconds", .number = &b.seconds},
+                                {"--threads", .number = &threads}};
     bench_flags(argc, argv, flags, RZ_COUNT(flags),
                 "bench-predictor [--work LIST] [--size NAME] [--db FILE] [--seconds S] "
-                "[--threads N] [--json FILE] [--make FOLDER]");
+                "[--model FOLDER] [--threads N] [--json FILE] [--make FOLDER]");
     must(rz_hash_setup(&error), &error);
     must(rz_pool_new((unsigned)threads, &b.pool, &error), &error);
     bench_report_open(&b.report, json);

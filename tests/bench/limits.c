@@ -197,27 +197,27 @@ static void run_arithmetic(void *context, size_t task, unsigned worker)
     ((const loop *)context)->pass(ROUNDS);
 }
 
-double bench_limit(rz_pool *pool, bench_arithmetic kind, double seconds, double *average)
+bench_rate bench_limit(rz_pool *pool, bench_arithmetic kind, double seconds)
 {
     const char *reason;
     loop l = loop_of(kind, &reason);
-    size_t tasks = (size_t)rz_pool_size(pool) * TASKS_EACH, passes = 0;
-    double best = 0.0, start = seconds_now(), before = start, now = start;
+    unsigned threads = rz_pool_size(pool);
+    size_t tasks = (size_t)threads * TASKS_EACH, passes = 0;
     double work = 1e-9 * (double)tasks * ROUNDS * CHAINS * l.operations;
-    if (average != NULL)
-        *average = (double)NAN;
+    double start = seconds_now(), cpu = cpu_now(), now = start;
+    bench_rate rate = {0.0, (double)NAN, (double)NAN};
     if (l.pass == NULL)
-        return (double)NAN;
+        return (bench_rate){(double)NAN, (double)NAN, (double)NAN};
     for (; now - start < seconds || passes == 0; passes++) {
-        before = now;
+        double before = now;
         rz_pool_run(pool, tasks, run_arithmetic, &l);
         now = seconds_now();
-        double rate = work / (now - before);
-        best = rate > best ? rate : best;
+        double pass = work / (now - before);
+        rate.best = pass > rate.best ? pass : rate.best;
     }
-    if (average != NULL)
-        *average = work * (double)passes / (now - start);
-    return best;
+    rate.average = work * (double)passes / (now - start);
+    rate.by_cpu = work * (double)passes / (cpu_now() - cpu) * threads;
+    return rate;
 }
 
 /* ---- reading --------------------------------------------------------------------------------- */

@@ -30,11 +30,16 @@ const char *bench_level_name(bench_level level);          /* "L1" … "memory" *
  * *reason then says what is missing. */
 const char *bench_arithmetic_path(bench_arithmetic kind, const char **reason);
 
-/* Operations a second, in 1e9, on all threads of the pool (NULL: one): multiplications and
- * additions count one each. Returns the best of several passes in about `seconds`, and their
- * average (NULL: not wanted), which is what work of that length can be held against on a machine
- * that is shared. NaN where the CPU lacks the instructions. */
-double bench_limit(rz_pool *pool, bench_arithmetic kind, double seconds, double *average);
+/* Operations a second, in 1e9, on all threads of a pool: multiplications and additions count one
+ * each. NaN where the CPU lacks the instructions. */
+typedef struct bench_rate {
+    double best;    /* of several passes: the limit of an idle machine */
+    double average; /* what work of that length can be held against on a machine that is shared */
+    double by_cpu;  /* operations per CPU second, times threads: others do not show in it */
+} bench_rate;
+
+/* Runs for about `seconds`, at least one pass. pool: NULL = one thread. */
+bench_rate bench_limit(rz_pool *pool, bench_arithmetic kind, double seconds);
 
 /* Bytes that each of the pool's threads walks through at a level: half of its share. */
 size_t bench_level_bytes(bench_level level, unsigned n_threads);

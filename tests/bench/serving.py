@@ -2,10 +2,13 @@
 """Risk requests through HTTP: requests/s, p50 and p99 at 1 and 32 clients, for each model.
 
   tests/bench/serving.py --build BUILD --db DB --models DIR [--model ID …] [--seconds S]
+                         [--rounds N] [--size NAME] [--json FILE]
 
 Starts a rezeptd of BUILD on a free loopback port, asks for the risks of every patient on changing
 days (so that no answer comes from the score cache), then asks the same paths again (cached), and
-stops it. Needs wrk (deploy/install-packages bench)."""
+stops it. Cached answers are also asked for by 64 connections, and 32 clients are compared with the
+same model in the process (bench-predictor). --json appends rows as the other benchmarks do; --size
+names the model in them. Needs wrk (deploy/install-packages bench)."""
 import argparse
 import json
 import os
@@ -70,6 +73,27 @@ def measure(url, paths, clients, seconds):
     return float(rate), float(p50), float(p99), int(failed)
 
 
+def in_process(options, model):
+    """Patients/s of the same model without HTTP, in batches of 32."""
+    with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
+        subprocess.run([f"{options.build}/tests/bench/bench-predictor", "--work", "throughput",
+                        "--db", options.db, "--model", os.path.join(options.models, model),
+                        "--json", file.name], check=True, stdout=subprocess.DEVNULL)
+        return json.loads(file.readline())["value"]
+
+
+def report(options, model, clients, cached, rate, limit):
+    """A row; `limit` is the rate in the process, None where that does not compare."""
+    if options.json is None:
+        return
+    row = {"work": "HTTP, cached scores" if cached else "HTTP, cold scores",
+           "size": options.size or model, "batch": clients, "precision": "float32", "value": rate,
+           "unit": "requests/s", "limit": limit, "ratio": rate / limit if limit else None,
+           "goal": None, "ok": None}
+    with open(options.json, "a", encoding="utf-8") as file:
+        file.write(json.dumps(row) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--build", required=True)
@@ -78,6 +102,9 @@ def main():
     parser.add_argument("--model", action="append", default=[])
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--patients", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--size")
+    parser.add_argument("--json")
     options = parser.parse_args()
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -86,15 +113,15 @@ def main():
         people = patients(url, options.patients)
         models = options.model or [m["id"] for m in get(f"{url}/v1/models")["models"]
                                    if m["state"] == "ready"]
-        print(f"{len(people)} patients; 1 load thread on the same cores; medians of 3 runs")
+        print(f"{len(people)} patients; 1 load thread on the same cores; medians of {options.rounds} runs")
         print(f"{'model':<16}{'clients':>8}{'cache':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}"
               f"{'failed':>8}")
         day = 0
         for model in models:
-            for clients in (1, 32):
-                for cached in (False, True):
+            for clients in (1, 32, 64):
+                for cached in (True,) if clients == 64 else (False, True):
                     runs = []
-                    for _ in range(3):
+                    for _ in range(options.rounds):
                         day += not cached
                         paths = [f"/v1/patients/{p}/risks?facility={f}&model={model}"
                                  f"&as_of=2024-{1 + day % 12:02d}-{1 + day // 12 % 28:02d}"
@@ -104,9 +131,14 @@ def main():
                             paths = paths[:50]
                             measure(url, paths, clients, 1)
                         runs.append(measure(url, paths, clients, options.seconds))
-                    rate, p50, p99 = (sorted(r[i] for r in runs)[1] for i in range(3))
+                    rate, p50, p99 = (sorted(r[i] for r in runs)[len(runs) // 2] for i in range(3))
                     print(f"{model:<16}{clients:>8}{'warm' if cached else 'cold':>8}{rate:>12.0f}"
                           f"{p50:>9.2f}{p99:>9.2f}{sum(r[3] for r in runs):>8}", flush=True)
+                    limit = None
+                    if clients == 32 and not cached:
+                        limit = in_process(options, model)
+                        print(f"{model:<16}{'':>8}{'none':>8}{limit:>12.0f}  in the process", flush=True)
+                    report(options, model, clients, cached, rate, limit)
     finally:
         daemon.send_signal(signal.SIGTERM)
         daemon.wait(timeout=60)
