@@ -79,6 +79,10 @@ void bench_report_open(bench_report *report, const char *path);
 void bench_report_close(bench_report *report);
 void bench_report_add(bench_report *report, const bench_row *row);
 
+/* Of looks at what the CPU can do in its own time, all are the same but for disturbances: the
+ * upper ones are right. */
+#define BENCH_HIGH 0.9
+
 /* The p-quantile (0 … 1, nearest rank) of n values, which are sorted; NaN of none. */
 double bench_quantile(double *values, size_t n, double p);
 

@@ -40,7 +40,7 @@ static void run_block(void *context, size_t task, unsigned worker)
 static void measure(rz_pool *pool, shape *s, double seconds, bench_row *out)
 {
     enum { SAMPLES = 500 };
-    static double took[SAMPLES], limits[SAMPLES], ratios[SAMPLES];
+    static double took[SAMPLES], limits[SAMPLES], used[SAMPLES], by_cpu[SAMPLES];
     double work = 2e-9 * TOKENS * (double)s->out * (double)s->in;
     size_t tasks = s->form == 2 ? s->out / 64 : TOKENS / RZ_GEMM_ROWS, n = 0;
     for (double start = seconds_now(); n == 0 || (n < SAMPLES && seconds_now() - start < seconds);
@@ -49,12 +49,14 @@ static void measure(rz_pool *pool, shape *s, double seconds, bench_row *out)
         double before = seconds_now(), cpu = cpu_now();
         rz_pool_run(pool, tasks, run_block, s);
         took[n] = seconds_now() - before;
-        ratios[n] = work / (cpu_now() - cpu) * rz_pool_size(pool) / rate.by_cpu;
+        used[n] = cpu_now() - cpu;
         limits[n] = rate.average;
+        by_cpu[n] = rate.by_cpu;
     }
     out->value = work / bench_quantile(took, n, 0.5);
     out->limit = bench_quantile(limits, n, 0.5);
-    out->ratio_cpu = bench_quantile(ratios, n, 0.5);
+    out->ratio_cpu = work / bench_quantile(used, n, 0.5) * rz_pool_size(pool) /
+                     bench_quantile(by_cpu, n, BENCH_HIGH);
 }
 
 int main(int argc, char **argv)
