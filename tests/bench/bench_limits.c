@@ -59,10 +59,10 @@ int main(int argc, char **argv)
     bench_flags(argc, argv, flags, RZ_COUNT(flags), "bench-limits [--seconds S] [--json FILE]");
     bench_report_open(&report, json);
     must(rz_pool_new(0, &pool, &error), &error);
+    report_share(&report, pool, 2.5 * seconds);
     bench_pool(&report, NULL, seconds);
     if (rz_pool_size(pool) > 1)
         bench_pool(&report, pool, seconds);
-    report_share(&report, pool, 2.5 * seconds);
     rz_pool_free(pool);
     bench_report_close(&report);
     return 0;

@@ -71,12 +71,24 @@ def _goals():
 GOALS = _goals()
 
 
-def judge(row):
-    """Fills in goal and ok of a row; ok stays None where there is no goal or nothing measured."""
+OURS_LEAST = 80.0   # percent of the cores, below which nothing is judged
+ABOVE_LIMIT = 1.05  # a share of the machine's limit that only a disturbed measurement has
+
+
+def judge(row, ours):
+    """Fills in goal and ok of a row, and why not; ok stays None where there is no goal, nothing was
+    measured, or others used the cores. ours: per cent of the cores that were ours, None = unknown."""
     goal = GOALS.get((row["work"], row["size"], row["batch"], row["precision"], row["unit"]))
     if goal is None:
         return
     number, member, how = goal
     row["goal"] = number
-    if row[member] is not None:
+    of_machine = row["unit"] in ("GFLOP/s", "GOP/s") and row["limit"] is not None
+    if row[member] is None:
+        return
+    if ours is not None and ours < OURS_LEAST:
+        row["note"] = f"not judged: only {ours:.0f} % of the cores were ours"
+    elif of_machine and row["ratio"] > ABOVE_LIMIT:
+        row["note"] = "not judged: above the limit, the measurement was disturbed"
+    else:
         row["ok"] = row[member] >= number if how == "at least" else row[member] <= number
