@@ -11,7 +11,8 @@
  * --make      writes a checkpoint with random parameters for the codes of the database and stops:
  *             what tests/bench/run serves over HTTP
  *
- * No score is ever cached here; latencies are those of cold scores. */
+ * No score is ever cached here; latencies are those of cold scores. Checkpoints are made in the
+ * working folder and removed. */
 #include "patients.h"
 
 #include "base/hash.h"
@@ -125,7 +126,7 @@ static void report_latency(bench *b, double *took, size_t n, double p, const cha
 static void bench_latency(bench *b)
 {
     static double took[SAMPLES_MAX];
-    char folder[] = "/tmp/rezept-bench-XXXXXX";
+    char folder[] = "rezept-bench-XXXXXX";
     rz_error error = {0};
     rz_predictor *predictor = NULL;
     bench_patients patients;
@@ -152,7 +153,7 @@ static void bench_latency(bench *b)
 static void bench_throughput(bench *b)
 {
     static double rates[SAMPLES_MAX];
-    char folder[] = "/tmp/rezept-bench-XXXXXX";
+    char folder[] = "rezept-bench-XXXXXX";
     rz_error error = {0};
     rz_predictor *predictor = NULL;
     bench_patients patients;
@@ -193,7 +194,7 @@ static void bench_start(bench *b)
 {
     enum { ROUNDS = 3 };
     double took[ROUNDS];
-    char folder[] = "/tmp/rezept-bench-XXXXXX";
+    char folder[] = "rezept-bench-XXXXXX";
     rz_error error = {0};
     bench_patients patients;
     rz_risk risks[4];

@@ -117,7 +117,7 @@ int main(int argc, char **argv)
     const bench_flag flags[] = {{"--json", .text = &json},
                                 {"--patients", .number = &patients},
                                 {"--shuffled", .on = &shuffled}};
-    char folder[] = "/tmp/rezept-bench-XXXXXX", path[64], command[64];
+    char folder[] = "rezept-bench-XXXXXX", path[64], command[64];
     bench_flags(argc, argv, flags, RZ_COUNT(flags),
                 "bench-store [--patients N] [--shuffled] [--json FILE]");
     int n_patients = (int)patients;
