@@ -1,7 +1,8 @@
-/* Encoder inference beside the machine's float32 limit: GFLOP/s and tokens/s by size and batch.
+/* Encoder inference beside the machine's limit: GFLOP/s and tokens/s by size and batch.
  *
- *   bench-encoder [--sizes 2.2m,11m] [--batches 1,8,32,256] [--share 1|2|4] [--db FILE]
- *                 [--seconds S] [--threads N] [--json FILE] [--write-lengths FILE]
+ *   bench-encoder [--sizes 2.2m,11m] [--batches 1,8,32,256] [--precision float32|bf16|int8]
+ *                 [--share 1|2|4] [--db FILE] [--seconds S] [--threads N] [--json FILE]
+ *                 [--write-lengths FILE]
  *
  * A pass takes the same patients in batches of each size (patients.h; with --db those of a
  * database). Passes and looks at the limit take turns for S seconds a batch size, at least one of
@@ -24,6 +25,7 @@ typedef struct bench {
     rz_pool *pool;
     bench_patients patients;
     bool imported;
+    bench_arithmetic kind; /* its numbers are those of rz_precision */
     double seconds;
 } bench;
 
@@ -68,7 +70,7 @@ static void bench_batch_size(bench *b, const rz_model *model, size_t size)
          passes == 0 || (passes < PASSES_MAX && seconds_now() - start < b->seconds); passes++) {
         double look = passes == 0 ? 0.05 : 0.1 * took[passes - 1];
         look = look < 0.02 ? 0.02 : look > 0.5 ? 0.5 : look;
-        bench_rate rate = bench_limit(b->pool, BENCH_FLOAT32, look);
+        bench_rate rate = bench_limit(b->pool, b->kind, look);
         double cpu = cpu_now();
         took[passes] = pass(model, batches, n, scratch);
         used[passes] = cpu_now() - cpu;
@@ -80,9 +82,9 @@ static void bench_batch_size(bench *b, const rz_model *model, size_t size)
     bench_row row = {.work = b->imported ? "encoder inference, imported" : "encoder inference",
                      .size = model->config.size,
                      .batch = size,
-                     .precision = "float32",
+                     .precision = bench_arithmetic_name(b->kind),
                      .value = flop / median * 1e-9,
-                     .unit = "GFLOP/s",
+                     .unit = bench_arithmetic_unit(b->kind),
                      .limit = bench_quantile(limits, passes, 0.5),
                      .ratio_cpu = flop / cpu_s * 1e-9 / bench_quantile(by_cpu, passes, BENCH_HIGH),
                      .note = model->config.pooling == RZ_POOLING_CLS
@@ -119,7 +121,7 @@ static void describe(rz_pool *pool)
     rz_blas_info blas;
     must(rz_blas_describe(pool, &blas, &error), &error);
     printf("%s, core %s, kernels %s, %u threads, sgemm %.1f GFLOP/s\n", blas.config, blas.core,
-           blas.kernels, blas.threads, blas.gflops);
+           blas.path.name, blas.threads, blas.gflops);
     for (unsigned i = 0; i < blas.n_warnings; i++)
         printf("warning: %s\n", blas.warnings[i]);
 }
@@ -129,17 +131,27 @@ int main(int argc, char **argv)
     rz_error error = {0};
     bench b = {.seconds = 1.0};
     const char *json = NULL, *sizes = "2.2m,11m", *batches = "1,8,32,256", *db = NULL,
-               *lengths = NULL;
+               *lengths = NULL, *precision = "float32";
     double share = 1.0, threads = 0.0;
     char size[16], batch[16];
     const bench_flag flags[] = {
         {"--json", .text = &json},           {"--sizes", .text = &sizes},
         {"--batches", .text = &batches},     {"--db", .text = &db},
         {"--seconds", .number = &b.seconds}, {"--share", .number = &share},
-        {"--threads", .number = &threads},   {"--write-lengths", .text = &lengths}};
+        {"--threads", .number = &threads},   {"--write-lengths", .text = &lengths},
+        {"--precision", .text = &precision}};
     bench_flags(argc, argv, flags, RZ_COUNT(flags),
                 "bench-encoder [--sizes LIST] [--batches LIST] [--share 1|2|4] [--db FILE] "
-                "[--seconds S] [--threads N] [--json FILE] [--write-lengths FILE]");
+                "[--seconds S] [--threads N] [--json FILE] [--write-lengths FILE] "
+                "[--precision float32|bf16|int8]");
+    while (b.kind < BENCH_ARITHMETIC_COUNT && strcmp(precision, bench_arithmetic_name(b.kind)) != 0)
+        b.kind++;
+    if (b.kind == BENCH_ARITHMETIC_COUNT ||
+        (b.kind != BENCH_FLOAT32 && !rz_kernels_find(NULL)->low_native)) {
+        (void)fprintf(stderr, "bench-encoder: %s is no precision that this CPU computes quickly\n",
+                      precision);
+        return 77;
+    }
     must(rz_hash_setup(&error), &error);
     b.imported = db != NULL;
     if (db != NULL)
@@ -154,6 +166,7 @@ int main(int argc, char **argv)
         describe(b.pool);
     for (size_t i = 0; bench_list(sizes, i, size, sizeof size); i++) {
         rz_model *model = bench_model(size, &b.patients, b.pool);
+        model->precision = (rz_precision)b.kind;
         for (size_t k = 0; bench_list(batches, k, batch, sizeof batch); k++)
             bench_batch_size(&b, model, strtoul(batch, NULL, 10) + (strcmp(batch, "0") == 0));
         rz_model_free(model);

@@ -64,8 +64,8 @@ static void run_dropout(const bench *b, work_memory *m)
 static void run_residual(const bench *b, work_memory *m)
 {
     EACH_ROW(b)
-    b->kernels->residual_row(m->rows[0] + row, m->rows[1] + row, m->rows[5], m->rows[2] + row,
-                             m->rows[3] + row, b->shape.width);
+    b->kernels->residual_row(m->rows[0] + row, m->rows[1] + row, m->rows[2] + row, m->rows[3] + row,
+                             b->shape.width);
 }
 
 static void run_multiply(const bench *b, work_memory *m)
@@ -90,21 +90,15 @@ static void run_norm_backward(const bench *b, work_memory *m)
                                   b->shape.width);
 }
 
-/* A bias of zero: rows go through here many times and shall stay what they are. */
-static void run_bias(const bench *b, work_memory *m)
-{
-    b->kernels->bias_rows(m->rows[0], m->rows[3], ROWS, b->shape.width);
-}
-
 static void run_gelu(const bench *b, work_memory *m)
 {
-    b->kernels->gelu_rows(m->rows[1], m->rows[0], m->rows[3], ROWS, b->shape.width);
+    b->kernels->gelu_row(m->rows[1], m->rows[0], ROWS * b->shape.width);
 }
 
 static void run_gelu_backward(const bench *b, work_memory *m)
 {
-    b->kernels->gelu_rows_backward(m->rows[2], m->rows[3] + b->shape.width, m->rows[1], m->rows[0],
-                                   (ROWS - 1) * b->shape.width);
+    b->kernels->gelu_row_backward(m->rows[2], m->rows[3] + b->shape.width, m->rows[1], m->rows[0],
+                                  (ROWS - 1) * b->shape.width);
 }
 
 static void run_cross_entropy(const bench *b, work_memory *m)
@@ -117,12 +111,6 @@ static void run_cross_entropy(const bench *b, work_memory *m)
 static void run_exp(const bench *b, work_memory *m)
 {
     b->kernels->exp_rows(m->rows[0], m->rows[1], ROWS * b->shape.width);
-}
-
-static void run_product(const bench *b, work_memory *m)
-{
-    size_t n = b->shape.width;
-    b->kernels->product_nt(ROWS, ROWS, n, m->rows[1], n, m->rows[2], n, m->rows[0], ROWS);
 }
 
 static rz_attention head_of(const bench *b, const work_memory *m)
@@ -245,9 +233,8 @@ static void bench_all(bench *b)
                  {"multiply_row", run_multiply, 3},
                  {"norm_row", run_norm, 3},
                  {"norm_row_backward", run_norm_backward, 3},
-                 {"bias_rows", run_bias, 2},
-                 {"gelu_rows", run_gelu, 3},
-                 {"gelu_rows_backward", run_gelu_backward, 4},
+                 {"gelu_row", run_gelu, 2},
+                 {"gelu_row_backward", run_gelu_backward, 4},
                  {"cross_entropy_row", run_cross_entropy, 2},
                  {"exp_rows", run_exp, 2}};
     char name[64];
@@ -255,8 +242,6 @@ static void bench_all(bench *b)
     double pairs = (double)b->shape.length * (double)b->shape.length * (double)b->shape.head;
     for (size_t i = 0; i < RZ_COUNT(table); i++)
         bench_kernel(b, table[i].name, table[i].run, table[i].rows * row_bytes, "GB/s");
-    bench_kernel(b, "product_nt", run_product, 2.0 * ROWS * ROWS * (double)b->shape.width,
-                 "GFLOP/s");
     (void)snprintf(name, sizeof name, "attention %zu x %zu", b->shape.length, b->shape.head);
     bench_kernel(b, name, run_attention, 4.0 * pairs, "GFLOP/s");
     (void)snprintf(name, sizeof name, "attention_backward %zu x %zu", b->shape.length,
