@@ -60,23 +60,106 @@ INLINE void softmax_step(float *s, size_t n, size_t vectors, float *maximum, flo
     }
 }
 
+/* Weights 2^score of some keys, straight from the registers in which the scores were made. */
+INLINE void weights_block(size_t rows, size_t vectors, size_t head_size, const float *k,
+                          size_t ldkv, const float *qt, float *s, vf *sum)
+{
+    vf score[BLOCK_ROWS][BLOCK_VECTORS];
+    UNROLL
+    for (size_t j = 0; j < rows; j++)
+        UNROLL
+    for (size_t v = 0; v < vectors; v++)
+        score[j][v] = (vf){0};
+    for (size_t d = 0; d < head_size; d++) {
+        UNROLL
+        for (size_t j = 0; j < rows; j++)
+            UNROLL
+        for (size_t v = 0; v < vectors; v++)
+            score[j][v] += k[j * ldkv + d] * v_load(qt + (d * vectors + v) * W);
+    }
+    UNROLL
+    for (size_t j = 0; j < rows; j++)
+        UNROLL
+    for (size_t v = 0; v < vectors; v++) {
+        vf e = v_exp2_bounded(score[j][v]);
+        v_store(s + (j * vectors + v) * W, e);
+        sum[v] += e;
+    }
+}
+
+INLINE void weights(size_t n, size_t vectors, size_t head_size, const float *k, size_t ldkv,
+                    const float *qt, float *s, float *sums)
+{
+    vf sum[BLOCK_VECTORS];
+    size_t j = 0;
+    UNROLL
+    for (size_t v = 0; v < vectors; v++)
+        sum[v] = v_load(sums + v * W);
+    for (; j + BLOCK_ROWS <= n; j += BLOCK_ROWS)
+        weights_block(BLOCK_ROWS, vectors, head_size, k + j * ldkv, ldkv, qt, s + j * vectors * W,
+                      sum);
+    for (; j < n; j++)
+        weights_block(1, vectors, head_size, k + j * ldkv, ldkv, qt, s + j * vectors * W, sum);
+    UNROLL
+    for (size_t v = 0; v < vectors; v++)
+        v_store(sums + v * W, sum[v]);
+}
+
+static void weights_column(size_t n, size_t width, size_t head_size, const float *k, size_t ldkv,
+                           const float *qt, float *s, float *sums)
+{
+    if (BLOCK_VECTORS == 3 && width == 3 * W)
+        weights(n, BLOCK_VECTORS, head_size, k, ldkv, qt, s, sums);
+    else if (width == 2 * W)
+        weights(n, 2, head_size, k, ldkv, qt, s, sums);
+    else
+        weights(n, 1, head_size, k, ldkv, qt, s, sums);
+}
+
+/* The largest squared length of rows. */
+static float longest(const float *x, size_t ld, size_t rows, size_t n)
+{
+    float most = 0.0f;
+    for (size_t i = 0; i < rows; i++, x += ld) {
+        float sum = 0.0f;
+        for (size_t d = 0; d < n; d++)
+            sum += x[d] * x[d];
+        most = sum > most || sum != sum ? sum : most;
+    }
+    return most;
+}
+
+/* Whether no score can be so large that its weight needs the maximum taken off: a score is at most
+ * the product of the lengths. NaN is not bounded. */
+static bool is_bounded(const rz_attention *a)
+{
+    float most = a->scale * LOG2_E *
+                 sqrtf(longest(a->q, a->ldq, a->n_queries, a->head_size) *
+                       longest(a->k, a->ldkv, a->n_keys, a->head_size));
+    return most < V_EXP2_BOUND;
+}
+
 /* A tile of queries against all keys: acc [head_size, width] = Σ weight · value, and of each query
  * the maximum and the sum. */
-static void attend(const rz_attention *a, size_t first, size_t n, size_t width, float *qt, float *s,
-                   float *acc, float *maximum, float *sum)
+static void attend(const rz_attention *a, bool bounded, size_t first, size_t n, size_t width,
+                   float *qt, float *s, float *acc, float *maximum, float *sum)
 {
     size_t hd = a->head_size;
     transpose(qt, width, a->q + first * a->ldq, a->ldq, n, hd, a->scale * LOG2_E);
     memset(acc, 0, hd * width * sizeof *acc);
     for (size_t i = 0; i < width; i++) {
-        maximum[i] = -3.0e38f;
+        maximum[i] = bounded ? 0.0f : -3.0e38f;
         sum[i] = 0.0f;
     }
     for (size_t key = 0; key < a->n_keys; key += KEYS) {
         size_t keys = a->n_keys - key < KEYS ? a->n_keys - key : KEYS;
-        product_column(keys, width, hd, a->k + key * a->ldkv, a->ldkv, 1, qt, width, NULL, 0, s,
-                       width);
-        softmax_step(s, keys, width / W, maximum, sum, acc, hd);
+        const float *k = a->k + key * a->ldkv;
+        if (bounded) {
+            weights_column(keys, width, hd, k, a->ldkv, qt, s, sum);
+        } else {
+            product_column(keys, width, hd, k, a->ldkv, 1, qt, width, NULL, 0, s, width);
+            softmax_step(s, keys, width / W, maximum, sum, acc, hd);
+        }
         product_column(hd, width, keys, a->v + key * a->ldkv, 1, a->ldkv, s, width, acc, width, acc,
                        width);
     }
@@ -87,10 +170,11 @@ void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log
 {
     float *maximum = scratch, *sum = maximum + QUERIES, *s = sum + QUERIES;
     float *qt = s + KEYS * QUERIES, *acc = qt + a->head_size * QUERIES;
+    bool bounded = is_bounded(a);
     for (size_t first = 0; first < a->n_queries; first += QUERIES) {
         size_t n = a->n_queries - first < QUERIES ? a->n_queries - first : QUERIES;
         size_t width = whole(n);
-        attend(a, first, n, width, qt, s, acc, maximum, sum);
+        attend(a, bounded, first, n, width, qt, s, acc, maximum, sum);
         for (size_t i = 0; i < n; i++) {
             float inverse = 1.0f / sum[i];
             if (log_sum_exp != NULL)

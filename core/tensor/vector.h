@@ -158,15 +158,14 @@ INLINE vf v_exp(vf x)
     return v_select(x == x, y, x); /* NaN stays; NOLINT(misc-redundant-expression) */
 }
 
-/* 2^x for x <= 0, as softmax and the normal density need it: x = n + r, a minimax polynomial in r,
- * n into the exponent bits. Relative error below 2e-7 for x > -126; below, 2^-126; NaN stays NaN.
- */
-INLINE vf v_exp2_negative(vf x)
+/* 2^x for |x| at most V_EXP2_BOUND: x = n + r, a minimax polynomial in r, n into the exponent bits.
+ * Relative error below 2e-7. */
+#define V_EXP2_BOUND 60.0f
+INLINE vf v_exp2_bounded(vf x)
 {
     const float magic = 12582912.0f; /* 1.5 · 2^23: adding it rounds to an integer */
-    vf c = v_max(v_set(-126.0f), x);
-    vf shifted = c + magic;
-    vf r = c - (shifted - magic);
+    vf shifted = x + magic;
+    vf r = x - (shifted - magic);
     vf p = v_set(1.326472731307149e-3f);
     p = p * r + 9.671512991189957e-3f;
     p = p * r + 5.550733581185341e-2f;
@@ -174,6 +173,12 @@ INLINE vf v_exp2_negative(vf x)
     p = p * r + 6.931470036506653e-1f;
     p = p * r + 1.0f;
     return (vf)(((vi)shifted << 23) + (vi)p); /* the bits of magic leave at the top */
+}
+
+/* 2^x for x <= 0, as softmax and the normal density need it; below -126, 2^-126; NaN stays NaN. */
+INLINE vf v_exp2_negative(vf x)
+{
+    return v_exp2_bounded(v_max(v_set(-126.0f), x));
 }
 
 /* Φ(x), the standard normal distribution function: 1/2 + x P(x²) / Q(x²) with |x| bounded by 5.4,

@@ -308,16 +308,16 @@ static double attention_loss(void *context)
     return loss;
 }
 
-static void check_attention(const rz_kernels *k, size_t queries, size_t keys, size_t hd,
-                            bool slopes)
+static void check_attention(const rz_kernels *k, double size, size_t queries, size_t keys,
+                            size_t hd, bool slopes)
 {
     static attention_case c;
     static float q[KEYS_MAX * HEAD_MAX], key[KEYS_MAX * HEAD_MAX], v[KEYS_MAX * HEAD_MAX],
         weight[KEYS_MAX * HEAD_MAX], out[KEYS_MAX * HEAD_MAX], dq[KEYS_MAX * HEAD_MAX],
         dk[KEYS_MAX * HEAD_MAX], dv[KEYS_MAX * HEAD_MAX], lse[KEYS_MAX];
     static double wanted[KEYS_MAX * HEAD_MAX];
-    fill(q, queries * hd, 1, 1.5);
-    fill(key, keys * hd, 2, 1.5);
+    fill(q, queries * hd, 1, size);
+    fill(key, keys * hd, 2, size);
     fill(v, keys * hd, 3, 1.0);
     fill(weight, queries * hd, 4, 1.0);
     c.queries = queries;
@@ -367,14 +367,17 @@ static void attention(void **state)
     (void)state;
     size_t n_sets;
     const rz_kernels *const *sets = all_kernels(&n_sets);
-    for (size_t s = 0; s < n_sets; s++) {
-        check_attention(sets[s], 1, 1, 8, true);
-        check_attention(sets[s], 5, 5, 3, true);
-        check_attention(sets[s], 1, 21, 8, true);
-        check_attention(sets[s], 19, 19, 20, true);
-        check_attention(sets[s], 70, 70, 4, s == 0);
-        check_attention(sets[s], 150, 150, 48, false);
-    }
+    /* Small scores, whose weights need no maximum, and large ones. */
+    static const double sizes[] = {1.0, 4.0};
+    for (size_t s = 0; s < n_sets; s++)
+        for (size_t i = 0; i < RZ_COUNT(sizes); i++) {
+            check_attention(sets[s], sizes[i], 1, 1, 8, true);
+            check_attention(sets[s], sizes[i], 5, 5, 3, true);
+            check_attention(sets[s], sizes[i], 1, 21, 8, true);
+            check_attention(sets[s], sizes[i], 19, 19, 20, true);
+            check_attention(sets[s], sizes[i], 70, 70, 4, s == 0);
+            check_attention(sets[s], sizes[i], 150, 150, 48, false);
+        }
 }
 
 int main(void)
