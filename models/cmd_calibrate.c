@@ -14,6 +14,8 @@ static const rz_option table[] = {
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
+    {"precision", RZ_OPTION_TEXT, NULL, .value = "NAME",
+     .help = "of the products at serving: float32, bf16 or int8 (default: as it is)"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N", .help = "as the model was fine-tuned with"},
     {"part-tokens", RZ_OPTION_INT, "4096", .min = 1, .max = 1e7, .value = "N",
      .help = "tokens computed at once: bounds the memory"},
@@ -25,7 +27,8 @@ static const rz_option table[] = {
 static const char usage[] =
     "usage: rezept-train calibrate --db FILE --model DIR\n\n"
     "Fits calibration, baselines and reference figures on the tuning split of a database, as when\n"
-    "a model moves to another hospital. The model's folder is replaced in one step.\n\n";
+    "a model moves to another hospital, or is to be served in another precision; one in which it\n"
+    "ranks patients otherwise is refused. The model's folder is replaced in one step.\n\n";
 
 /* A copy of the store in the hidden folder, gone before that becomes the model. */
 static rz_status copy_store(const char *database, const char *path, const rz_progress *progress,
@@ -88,6 +91,23 @@ static rz_status calibrate(const rz_options *options, const rz_checkpoint *check
     return status;
 }
 
+/* The precision that is asked for, or that of tasks.json. */
+static rz_status precision_read(const rz_options *options, const rz_head *heads, rz_model *model,
+                                rz_error *error)
+{
+    const char *name = rz_options_text(options, "precision");
+    model->precision = heads[0].precision;
+    if (name != NULL && !rz_precision_read(name, &model->precision))
+        return rz_fail(error, RZ_E_INVALID, "--precision %.32s: float32, bf16 or int8", name);
+    if (model->precision != RZ_FLOAT32 && !rz_kernels_find(NULL)->low_native)
+        (void)fprintf(
+            stderr,
+            "rezept-train: this CPU has no instructions for %s, which is slower here than "
+            "float32\n",
+            rz_precision_name(model->precision));
+    return RZ_OK;
+}
+
 static rz_status run_command(const rz_options *options, rz_error *error)
 {
     const char *folder = NULL;
@@ -111,6 +131,8 @@ static rz_status run_command(const rz_options *options, rz_error *error)
     if (status == RZ_OK && (n == 0 || n != checkpoint.model->n_heads))
         status = rz_fail(error, RZ_E_INVALID, "%s has %zu heads in tasks.json and %zu in the model",
                          folder, n, checkpoint.model->n_heads);
+    if (status == RZ_OK)
+        status = precision_read(options, heads, checkpoint.model, error);
     if (status == RZ_OK)
         status = rz_recalibration_open(&r, folder, error);
     if (status == RZ_OK)

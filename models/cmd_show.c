@@ -72,10 +72,11 @@ static json_t *tasks_json(const rz_head *heads, size_t n)
                       c->method == RZ_CALIBRATION_PLATT ? "platt" : "isotonic", "training_prior",
                       c->training_prior, "prevalence", c->prevalence, "tuning_n",
                       (json_int_t)c->tuning_n, "tuning_positives", (json_int_t)c->tuning_positives);
-        json_t *task = json_pack("{s:s, s:s, s:s, s:i, s:o, s:O}", "name", heads[i].task.name,
+        json_t *task = json_pack("{s:s, s:s, s:s, s:i, s:s, s:o, s:O}", "name", heads[i].task.name,
                                  "kind", rz_kind_name(heads[i].task.kind), "title",
                                  heads[i].task.title_en, "horizon_days", heads[i].task.horizon_days,
-                                 "calibration", calibration, "metrics", heads[i].metrics);
+                                 "precision", rz_precision_name(heads[i].precision), "calibration",
+                                 calibration, "metrics", heads[i].metrics);
         if (json_array_append_new(array, task) != 0) {
             json_decref(array);
             array = NULL;

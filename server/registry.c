@@ -536,11 +536,12 @@ static json_t *slot_json(const slot *s)
         }
         (void)json_object_update_new(
             json,
-            json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "family", model->config.family, "size",
-                      model->config.size, "sha256", rz_predictor_sha256(p), "tasks_sha256",
-                      rz_predictor_tasks_sha256(p), "parameters", (json_int_t)model->n_counted,
-                      "vocabulary_sha256", model->vocabulary->sha256, "loaded_at",
-                      time_text(s->loaded_us, loaded)));
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:s}", "family", model->config.family,
+                      "size", model->config.size, "precision",
+                      rz_precision_name(rz_predictor_model(p)->precision), "sha256",
+                      rz_predictor_sha256(p), "tasks_sha256", rz_predictor_tasks_sha256(p),
+                      "parameters", (json_int_t)model->n_counted, "vocabulary_sha256",
+                      model->vocabulary->sha256, "loaded_at", time_text(s->loaded_us, loaded)));
     }
     (void)json_object_set_new(json, "tasks", tasks);
     (void)json_object_set_new(json, "calibrations", calibrations);

@@ -59,6 +59,11 @@ static rz_status read_head(const json_t *json, rz_head *out, rz_error *error)
         !json_is_object(reference))
         return rz_fail(error, RZ_E_INVALID,
                        "task, calibration, metrics and reference must be objects");
+    const json_t *precision = json_object_get(json, "precision"); /* float32 where it is missing */
+    out->precision = RZ_FLOAT32;
+    if (precision != NULL && (!json_is_string(precision) ||
+                              !rz_precision_read(json_string_value(precision), &out->precision)))
+        return rz_fail(error, RZ_E_INVALID, "precision must be float32, bf16 or int8");
     rz_status status = rz_task_from_json(task, &out->task, error);
     if (status == RZ_OK)
         status = rz_calibration_from_json(calibration, &out->calibration, error);
@@ -91,6 +96,10 @@ static rz_status heads_from_json(const json_t *json, rz_head *heads, size_t *n, 
             break;
         }
         done++;
+        if (heads[done - 1].precision != heads[0].precision)
+            status = rz_fail(error, RZ_E_CORRUPT, "tasks.json: tasks of %s and of %s in one model",
+                             rz_precision_name(heads[0].precision),
+                             rz_precision_name(heads[done - 1].precision));
         for (size_t k = 0; k + 1 < done && status == RZ_OK; k++)
             if (strcmp(heads[k].task.name, heads[done - 1].task.name) == 0)
                 status = rz_fail(error, RZ_E_CORRUPT, "tasks.json: task %s is there twice",
@@ -145,11 +154,12 @@ static json_t *head_json(const rz_head *head)
             beta = NULL;
         }
     /* "o" takes its argument whatever happens; metrics and reference stay the head's own. */
-    return json_pack(
-        "{s:o, s:o, s:{s:o}, s:o, s:o}", "task", rz_task_to_json(&head->task), "calibration",
-        rz_calibration_to_json(&head->calibration), "age_sex", "beta", beta, "metrics",
-        head->metrics != NULL ? json_incref(head->metrics) : json_object(), "reference",
-        head->reference != NULL ? json_incref(head->reference) : json_object());
+    return json_pack("{s:o, s:s, s:o, s:{s:o}, s:o, s:o}", "task", rz_task_to_json(&head->task),
+                     "precision", rz_precision_name(head->precision), "calibration",
+                     rz_calibration_to_json(&head->calibration), "age_sex", "beta", beta, "metrics",
+                     head->metrics != NULL ? json_incref(head->metrics) : json_object(),
+                     "reference",
+                     head->reference != NULL ? json_incref(head->reference) : json_object());
 }
 
 rz_status rz_heads_write(const char *folder, const rz_head *heads, size_t n, rz_error *error)

@@ -110,8 +110,10 @@ rz_status rz_predictor_open(const char *folder, rz_pool *pool, rz_predictor **ou
                          folder);
     if (status == RZ_OK)
         status = read_tasks(predictor, folder, error);
-    if (status == RZ_OK)
+    if (status == RZ_OK) {
+        predictor->checkpoint.model->precision = predictor->heads[0].precision;
         status = model->family->scratch_new(model, &predictor->scratch, error);
+    }
     if (status == RZ_OK)
         *out = predictor;
     else

@@ -1,7 +1,8 @@
 /* The predictor: a loaded checkpoint with its tasks and calibrations. Timelines in, risks out.
  *
  * tasks.json in the model's folder:
- *   {"format_version": 1, "tasks": [{"task": {definition}, "calibration": {…},
+ *   {"format_version": 1, "tasks": [{"task": {definition}, "precision": "float32",
+ *     "calibration": {…},
  *     "age_sex": {"beta": [8]}, "metrics": {…}, "reference": {"score_deciles": […], …}}, …]} */
 #ifndef RZ_PREDICT_PREDICTOR_H
 #define RZ_PREDICT_PREDICTOR_H
@@ -16,6 +17,7 @@ enum { RZ_CONTRIBUTIONS_MAX = 8 };
 /* What a model's folder says of one head. */
 typedef struct rz_head {
     rz_task task;
+    rz_precision precision; /* of the products that made the scores it is calibrated on */
     rz_calibration calibration;
     double age_sex_beta[RZ_AGE_SEX_FEATURES + 1];
     json_t *metrics;   /* owned; validation figures with intervals, shown as they are */

@@ -5,6 +5,23 @@
 
 #include <string.h>
 
+static const char *const names[RZ_PRECISION_COUNT] = {"float32", "bf16", "int8"};
+
+const char *rz_precision_name(rz_precision precision)
+{
+    return names[precision];
+}
+
+bool rz_precision_read(const char *name, rz_precision *out)
+{
+    for (int i = 0; i < RZ_PRECISION_COUNT; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *out = (rz_precision)i;
+            return true;
+        }
+    return false;
+}
+
 rz_weight rz_weight_forward(const rz_kernels *kernels, const float *source, size_t out, size_t in)
 {
     return (rz_weight){.kernels = kernels,
@@ -53,14 +70,14 @@ static size_t padded(const rz_weight *w)
 }
 
 /* 8-bit panels are followed by a scale and a sum for each column. */
-static float *scales(const rz_weight *w)
+static void *scales(const rz_weight *w)
 {
-    return (float *)w->panels + padded(w) * (w->depth / 4);
+    return (char *)w->panels + padded(w) * w->depth;
 }
 
-static int32_t *sums(const rz_weight *w)
+static void *sums(const rz_weight *w)
 {
-    return (int32_t *)(scales(w) + padded(w));
+    return (char *)scales(w) + padded(w) * sizeof(float);
 }
 
 size_t rz_weight_bytes(const rz_weight *w)
@@ -121,7 +138,8 @@ static void blas_product(const rz_weight *w, size_t m, const float *a, size_t ld
 static void product(const rz_weight *w, size_t m, const float *a, size_t lda, const float *bias,
                     bool add, float *c, size_t ldc, void *scratch)
 {
-    uint32_t *words = scratch;
+    uint32_t *words = scratch; /* 8-bit rows are followed by their scales */
+    void *row_scale = (char *)scratch + m * w->k;
     if (w->panels == NULL) {
         blas_product(w, m, a, lda, bias, add, c, ldc);
     } else if (w->precision == RZ_FLOAT32) {
@@ -131,7 +149,6 @@ static void product(const rz_weight *w, size_t m, const float *a, size_t lda, co
         w->kernels->rows_bf16(words, a, lda, m, w->k);
         w->kernels->product_bf16(m, w->n, w->k / 2, words, w->panels, bias, add, c, ldc);
     } else {
-        float *row_scale = (float *)words + m * (w->k / 4);
         w->kernels->rows_int8(words, row_scale, a, lda, m, w->k);
         w->kernels->product_int8(m, w->n, w->k / 4, words, row_scale, w->panels, scales(w), sums(w),
                                  bias, add, c, ldc);

@@ -11,7 +11,10 @@
 
 #include "tensor/kernels.h"
 
-typedef enum rz_precision { RZ_FLOAT32, RZ_BF16, RZ_INT8 } rz_precision;
+typedef enum rz_precision { RZ_FLOAT32, RZ_BF16, RZ_INT8, RZ_PRECISION_COUNT } rz_precision;
+
+const char *rz_precision_name(rz_precision precision); /* "float32", "bf16", "int8"; static */
+bool rz_precision_read(const char *name, rz_precision *out);
 
 typedef struct rz_weight {
     const rz_kernels *kernels;

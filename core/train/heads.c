@@ -141,10 +141,11 @@ static json_t *reference_json(const rz_labels *l, const rz_scored *s, size_t tas
 }
 
 static rz_status fit_head(const rz_labels *l, const rz_scored *s, const rz_task *task, size_t t,
-                          const rz_heads_options *o, rz_head *head, rz_error *error)
+                          rz_precision precision, const rz_heads_options *o, rz_head *head,
+                          rz_error *error)
 {
     column c = {0};
-    rz_head fitted = {.task = *task};
+    rz_head fitted = {.task = *task, .precision = precision};
     memcpy(fitted.age_sex_beta, head->age_sex_beta, sizeof fitted.age_sex_beta);
     rz_label_counts train = rz_labels_count(l, t, RZ_SPLIT_TRAIN);
     double prior = o->training_prior[t], prevalence = o->prevalence[t];
@@ -230,7 +231,7 @@ rz_status rz_heads_fit(const rz_model *model, rz_dataset *dataset, const rz_labe
     for (size_t i = 0; status == RZ_OK && options->out_of_fold != NULL && i < s.n; i++)
         memcpy(s.logit + i * n, options->out_of_fold + s.row[i] * n, n * sizeof *s.logit);
     for (size_t t = 0; status == RZ_OK && t < labels->n_tasks; t++)
-        status = fit_head(labels, &s, &tasks[t], t, options, &heads[t], error);
+        status = fit_head(labels, &s, &tasks[t], t, model->precision, options, &heads[t], error);
     rz_scored_done(&s);
     return status;
 }

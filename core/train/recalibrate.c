@@ -3,6 +3,8 @@
 #include "train/recalibrate.h"
 
 #include "base/file.h"
+#include "metrics/metrics.h"
+#include "train/score.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -64,6 +66,59 @@ static rz_status link_files(const rz_recalibration *r, rz_error *error)
     return status;
 }
 
+/* The average precision of each task on the tuning split, by the model's precision. */
+static rz_status average_precisions(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                                    const rz_recalibrate_options *o, double *out, rz_error *error)
+{
+    rz_scored s = {0};
+    rz_status status =
+        rz_labels_score(model, dataset, l, RZ_SPLIT_TUNING, o->part_tokens, o->progress, &s, error);
+    double *score = calloc(s.n + 1, sizeof *score);
+    uint8_t *label = calloc(s.n + 1, 1);
+    if (status == RZ_OK && (score == NULL || label == NULL))
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu scores", s.n);
+    for (size_t t = 0; status == RZ_OK && t < l->n_tasks; t++) {
+        size_t n = 0;
+        for (size_t i = 0; i < s.n; i++) {
+            size_t at = s.row[i] * l->n_tasks + t;
+            if (l->part[at] != RZ_SPLIT_TUNING)
+                continue;
+            score[n] = (double)s.logit[i * l->n_tasks + t];
+            label[n++] = l->label[at] > 0.5f;
+        }
+        out[t] = rz_average_precision(score, label, n);
+    }
+    free(score);
+    free(label);
+    rz_scored_done(&s);
+    return status;
+}
+
+/* Refuses a precision that ranks the tuning split otherwise than float32. */
+static rz_status check_precision(rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                                 const rz_task *tasks, const rz_recalibrate_options *o,
+                                 rz_error *error)
+{
+    double whole[RZ_TASKS_MAX] = {0}, low[RZ_TASKS_MAX] = {0};
+    rz_precision precision = model->precision;
+    double most = precision == RZ_BF16 ? RZ_BF16_AP_DIFFERENCE : RZ_INT8_AP_DIFFERENCE;
+    if (precision == RZ_FLOAT32)
+        return RZ_OK;
+    model->precision = RZ_FLOAT32;
+    rz_status status = average_precisions(model, dataset, l, o, whole, error);
+    model->precision = precision;
+    if (status == RZ_OK)
+        status = average_precisions(model, dataset, l, o, low, error);
+    for (size_t t = 0; status == RZ_OK && t < l->n_tasks; t++)
+        if (!(fabs(low[t] - whole[t]) <= most))
+            status = rz_fail(error, RZ_E_INVALID,
+                             "task %s: average precision on the tuning split is %.4f in %s and "
+                             "%.4f in float32; they may differ by %.3f. Serve this model in "
+                             "another --precision",
+                             tasks[t].name, low[t], rz_precision_name(precision), whole[t], most);
+    return status;
+}
+
 rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpoint,
                          rz_dataset *dataset, const rz_recalibrate_options *o, rz_head *heads,
                          size_t n_heads, rz_error *error)
@@ -84,6 +139,8 @@ rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpo
     rz_status status = rz_labels_build(dataset, tasks, n_heads, o->split, 1, &labels, error);
     if (status == RZ_OK)
         status = rz_heads_check(&labels, tasks, o->method, false, error);
+    if (status == RZ_OK)
+        status = check_precision(checkpoint->model, dataset, &labels, tasks, o, error);
     if (status == RZ_OK)
         status = rz_heads_fit(checkpoint->model, dataset, &labels, tasks, &fit, heads, error);
     if (status == RZ_OK)

@@ -10,6 +10,10 @@ typedef struct rz_recalibration {
     char *folder, *work; /* the model's folder and the hidden one beside it, owned */
 } rz_recalibration;
 
+/* How far the average precision of a task may lie from that of float32 scores, by rz_precision. */
+#define RZ_BF16_AP_DIFFERENCE 0.001
+#define RZ_INT8_AP_DIFFERENCE 0.002
+
 typedef struct rz_recalibrate_options {
     rz_split_rule split;
     rz_calibration_method method;
@@ -23,9 +27,11 @@ RZ_MUST_CHECK rz_status rz_recalibration_open(rz_recalibration *recalibration, c
                                               rz_error *error);
 
 /* Fits the heads read from the model's folder on the tuning split of `dataset` and writes all of
- * the new folder but DONE; the caller may replace its card before rz_recalibration_finish.
+ * the new folder but DONE; the caller may replace its card before rz_recalibration_finish. Scores
+ * are made in the model's precision, and it must rank as float32 does.
  *   heads   [RZ_HEADS_MAX] the model's, refitted in place
- * Errors  those of rz_heads_check and rz_heads_fit. */
+ * Errors  those of rz_heads_check and rz_heads_fit; RZ_E_INVALID naming a task whose average
+ *         precision is too far from float32's. */
 RZ_MUST_CHECK rz_status rz_recalibrate(const rz_recalibration *recalibration,
                                        const rz_checkpoint *checkpoint, rz_dataset *dataset,
                                        const rz_recalibrate_options *options, rz_head *heads,

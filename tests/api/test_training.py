@@ -6,9 +6,10 @@ import os
 import resource
 import shutil
 import signal
+import sys
 import unittest
 
-from training import Trained, digest, digests, history, read, show, train
+from training import Trained, attempt, digest, digests, history, read, show, train
 
 
 def small_files():
@@ -190,6 +191,29 @@ class Calibrate(Trained):
         self.assertEqual(show(self.at("ckd"))["done"], "verified")
         self.assertEqual(old["tasks"][0]["task"], read(self.risks, "tasks.json")["tasks"][0]["task"])
         self.assertEqual([n for n in os.listdir(self.folder) if n.startswith(".")], [])
+
+    def test_a_precision_is_served_where_it_ranks_alike_and_refused_elsewhere(self):
+        error = train("calibrate", "--db", self.db, "--model", self.risks, "--precision", "fp8",
+                      code=3)
+        self.assertIn("--precision fp8: float32, bf16 or int8", error)
+        served = set()
+        for precision in ("bf16", "int8"):
+            before, name = digests(self.risks), self.at(precision)
+            shutil.copytree(self.risks, name)
+            done = attempt("calibrate", "--db", self.db, "--model", name, "--precision", precision)
+            if done.returncode != 0:
+                self.assertEqual(done.returncode, 3, done.stderr)
+                self.assertIn(f"in {precision} and", done.stderr)
+                self.assertIn("in another --precision", done.stderr)
+                self.assertEqual(digests(name), before)
+                continue
+            self.assertEqual({t["precision"] for t in show(name)["tasks"]}, {precision})
+            train("calibrate", "--db", self.db, "--model", name)  # as it is
+            self.assertEqual({t["precision"] for t in show(name)["tasks"]}, {precision})
+            train("calibrate", "--db", self.db, "--model", name, "--precision", "float32")
+            self.assertEqual({t["precision"] for t in show(name)["tasks"]}, {"float32"})
+            served.add(precision)
+        print("served in", served or "float32 alone", file=sys.stderr)
 
     def test_an_interrupted_calibration_leaves_the_old_model(self):
         before = digests(self.risks)

@@ -16,11 +16,19 @@ ROOT = os.path.abspath(os.environ.get("REZEPT_SOURCE_ROOT", f"{daemon.HERE}/../.
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "REZEPT_"))}
 
 
-def train(*arguments, code=0, limit=None, timeout=120):
-    """Output and errors of one call; `limit` is a function run in the child before the program."""
+def attempt(*arguments, limit=None, timeout=120):
+    """One call, which may fail; `limit` is a function run in the child before the program."""
     done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, env=CLEAN, check=False, preexec_fn=limit)
-    if done.returncode != code or "Sanitizer" in done.stderr or "runtime error" in done.stderr:
+    if "Sanitizer" in done.stderr or "runtime error" in done.stderr:
+        raise AssertionError((done.args[1:], done.stderr[-6000:]))
+    return done
+
+
+def train(*arguments, code=0, limit=None, timeout=120):
+    """Output, or errors where they are expected, of one call that ends with `code`."""
+    done = attempt(*arguments, limit=limit, timeout=timeout)
+    if done.returncode != code:
         raise AssertionError((done.args[1:], done.returncode, done.stdout[-2000:],
                               done.stderr[-6000:]))
     return done.stdout if code == 0 else done.stderr

@@ -397,6 +397,18 @@ static void outputs(const rz_model *model, const rz_batch *batch, float *pooled,
     model->family->scratch_free(scratch);
 }
 
+/* Timeline i of a batch as a batch of its own; `alone` has room for it. */
+static void take_alone(const rz_batch *batch, size_t i, rz_batch *alone)
+{
+    size_t first = batch->offsets[i], n = batch->offsets[i + 1] - first;
+    alone->n_seqs = 1;
+    alone->n_tokens = alone->offsets[1] = (uint32_t)n;
+    alone->offsets[0] = 0;
+    memcpy(alone->tokens, batch->tokens + first, n * sizeof *batch->tokens);
+    memcpy(alone->age_days, batch->age_days + first, n * sizeof *batch->age_days);
+    memcpy(alone->age_hidden, batch->age_hidden + first, n);
+}
+
 static void check_same_alone(const rz_config *config)
 {
     enum { N = RZ_COUNT(mixed) };
@@ -415,13 +427,7 @@ static void check_same_alone(const rz_config *config)
     assert_memory_equal(logits, logits + N * 2, N * 2 * sizeof *logits);
     check_ok(rz_batch_reserve(&alone, 1, 512, &error));
     for (size_t i = 0; i < N; i++) {
-        size_t first = batch.offsets[i], n = batch.offsets[i + 1] - first;
-        alone.n_seqs = 1;
-        alone.n_tokens = alone.offsets[1] = (uint32_t)n;
-        alone.offsets[0] = 0;
-        memcpy(alone.tokens, batch.tokens + first, n * sizeof *batch.tokens);
-        memcpy(alone.age_days, batch.age_days + first, n * sizeof *batch.age_days);
-        memcpy(alone.age_hidden, batch.age_hidden + first, n);
+        take_alone(&batch, i, &alone);
         outputs(model, &alone, pooled + N * h, logits + N * 2);
         assert_memory_equal(pooled + i * h, pooled + N * h, h * sizeof *pooled);
         assert_memory_equal(logits + i * 2, logits + N * 2, 2 * sizeof *logits);
@@ -446,6 +452,46 @@ static void a_patient_is_the_same_in_every_batch(void **state)
     check_ok(rz_family_find("encoder")->config_for_size("2.2m", &real, &error));
     real.layers = 2; /* width matters here, depth is tested above */
     check_same_alone(&real);
+}
+
+/* Lower precisions change the scores a little, and nothing else: not with the batch, not without
+ * sense. */
+static void precisions_are_close_and_independent_of_the_batch(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    static const double near[RZ_PRECISION_COUNT] = {0.0, 0.03, 0.06};
+    float whole[RZ_COUNT(mixed) * 2];
+    for (rz_precision p = RZ_FLOAT32; p < RZ_PRECISION_COUNT; p++) {
+        rz_config config = small_config(RZ_NORM_PRE, RZ_POOLING_MEAN, RZ_MASKING_TOKEN);
+        rz_model *model = make_model(&config, 40, 2, NULL);
+        rz_batch batch = {0}, alone = {0};
+        rz_scratch *scratch;
+        rz_outputs out;
+        model->precision = p;
+        make_batch(model, mixed, RZ_COUNT(mixed), &batch);
+        check_ok(model->family->scratch_new(model, &scratch, &error));
+        check_ok(model->family->forward(model, &batch, &out, scratch, &error));
+        float scores[RZ_COUNT(mixed) * 2];
+        memcpy(scores, out.logits, sizeof scores);
+        if (p == RZ_FLOAT32)
+            memcpy(whole, scores, sizeof whole);
+        double worst = 0.0, largest = 0.0;
+        for (size_t i = 0; i < RZ_COUNT(scores); i++) {
+            worst = fmax(worst, fabs((double)scores[i] - (double)whole[i]));
+            largest = fmax(largest, fabs((double)whole[i]));
+        }
+        check_near(worst / largest, 0.0, near[p]);
+        assert_true(p == RZ_FLOAT32 || worst > 0.0);
+        check_ok(rz_batch_reserve(&alone, 1, 512, &error));
+        take_alone(&batch, 1, &alone);
+        check_ok(model->family->forward(model, &alone, &out, scratch, &error));
+        assert_memory_equal(out.logits, scores + 2, 2 * sizeof *scores);
+        model->family->scratch_free(scratch);
+        rz_batch_done(&batch);
+        rz_batch_done(&alone);
+        rz_model_free(model);
+    }
 }
 
 typedef struct training {
@@ -669,17 +715,19 @@ static void impossible_batches_are_refused(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes_have_the_counts_of_the_design),
-                                       cmocka_unit_test(configurations_go_to_json_and_back),
-                                       cmocka_unit_test(a_model_is_its_seed),
-                                       cmocka_unit_test(histories_become_tokens),
-                                       cmocka_unit_test(refills_may_be_left_out),
-                                       cmocka_unit_test(pretraining_hides_its_share),
-                                       cmocka_unit_test(codes_hide_whole_and_something_is_asked),
-                                       cmocka_unit_test(a_patient_is_the_same_in_every_batch),
-                                       cmocka_unit_test(dropout_is_the_same_forward_and_back),
-                                       cmocka_unit_test(a_weight_counts_like_as_many_timelines),
-                                       cmocka_unit_test(gradients_do_not_depend_on_threads),
-                                       cmocka_unit_test(impossible_batches_are_refused)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_have_the_counts_of_the_design),
+        cmocka_unit_test(configurations_go_to_json_and_back),
+        cmocka_unit_test(a_model_is_its_seed),
+        cmocka_unit_test(histories_become_tokens),
+        cmocka_unit_test(refills_may_be_left_out),
+        cmocka_unit_test(pretraining_hides_its_share),
+        cmocka_unit_test(codes_hide_whole_and_something_is_asked),
+        cmocka_unit_test(a_patient_is_the_same_in_every_batch),
+        cmocka_unit_test(precisions_are_close_and_independent_of_the_batch),
+        cmocka_unit_test(dropout_is_the_same_forward_and_back),
+        cmocka_unit_test(a_weight_counts_like_as_many_timelines),
+        cmocka_unit_test(gradients_do_not_depend_on_threads),
+        cmocka_unit_test(impossible_batches_are_refused)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
