@@ -15,6 +15,7 @@
 #include "base/size.h"
 #include "handlers.h"
 #include "problem.h"
+#include "tensor/gemm.h"
 
 #include <dirent.h>
 #include <inttypes.h>
@@ -35,13 +36,21 @@ struct metrics {
     atomic_ullong requests[ROUTES_MAX + 1][CODES]; /* the last row: no route */
     atomic_ullong buckets[ROUTES_MAX + 1][BUCKETS + 1];
     atomic_ullong sum_us[ROUTES_MAX + 1];
+    atomic_ullong history_buckets[BUCKETS + 1], history_us;
     atomic_ullong claims[CLAIM_COUNTS];
+    rz_tensor_path path;
 };
 
 rz_status metrics_new(metrics **out, rz_error *error)
 {
-    *out = calloc(1, sizeof **out);
-    return *out != NULL ? RZ_OK : rz_fail(error, RZ_E_NO_MEMORY, "no memory for the metrics");
+    metrics *m = calloc(1, sizeof *m);
+    rz_status status = m == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for the metrics")
+                                 : rz_tensor_choose(&m->path, error);
+    if (status == RZ_OK)
+        *out = m;
+    else
+        metrics_free(m);
+    return status;
 }
 
 void metrics_free(metrics *m)
@@ -61,6 +70,15 @@ void metrics_request(metrics *m, const request *r)
     (void)atomic_fetch_add(&m->buckets[row][bucket], 1);
     (void)atomic_fetch_add(&m->sum_us[row], (unsigned long long)(seconds * 1e6));
     log_request(r->answer.status >= 500 ? "warning" : "info", r, seconds);
+}
+
+void metrics_history(metrics *m, double seconds)
+{
+    size_t bucket = 0;
+    while (bucket < BUCKETS && seconds > bounds_s[bucket])
+        bucket++;
+    (void)atomic_fetch_add(&m->history_buckets[bucket], 1);
+    (void)atomic_fetch_add(&m->history_us, (unsigned long long)(seconds * 1e6));
 }
 
 void metrics_claims(metrics *m, claim_count outcome, uint64_t n)
@@ -135,6 +153,22 @@ static void http_text(metrics *m, const server *s, rz_buffer *out, rz_status *st
             http_reject_name((http_reject)i), http_rejected(s->http, (http_reject)i));
 }
 
+static void history_text(metrics *m, rz_buffer *out, rz_status *status)
+{
+    unsigned long long below = 0;
+    head(out, status, "rezeptd_predict_store_duration_seconds", "histogram",
+         "Reading a history for a prediction, whatever models it is for.");
+    for (size_t b = 0; b < BUCKETS; b++) {
+        below += atomic_load(&m->history_buckets[b]);
+        ADD("rezeptd_predict_store_duration_seconds_bucket{le=\"%g\"} %llu\n", bounds_s[b], below);
+    }
+    below += atomic_load(&m->history_buckets[BUCKETS]);
+    ADD("rezeptd_predict_store_duration_seconds_bucket{le=\"+Inf\"} %llu\n"
+        "rezeptd_predict_store_duration_seconds_sum %.6f\n"
+        "rezeptd_predict_store_duration_seconds_count %llu\n",
+        below, 1e-6 * (double)atomic_load(&m->history_us), below);
+}
+
 static void store_text(metrics *m, const server *s, rz_buffer *out, rz_status *status)
 {
     rz_store *store = NULL;
@@ -207,9 +241,12 @@ void metrics_get(request *r)
     rz_buffer_init(&out, 4 << 20);
     head(&out, status, "rezeptd_build_info", "gauge", "The version that runs.");
     if (ok == RZ_OK)
-        ok = rz_buffer_addf(&out, "rezeptd_build_info{version=\"%s\"} 1\n", REZEPT_VERSION);
+        ok = rz_buffer_addf(&out,
+                            "rezeptd_build_info{version=\"%s\",blas=\"%s\",kernels=\"%s\"} 1\n",
+                            REZEPT_VERSION, rz_blas_core(), r->server->metrics->path.name);
     http_text(r->server->metrics, r->server, &out, status);
     registry_metrics(r->server->registry, &out, status);
+    history_text(r->server->metrics, &out, status);
     store_text(r->server->metrics, r->server, &out, status);
     process_text(r->server, &out, status);
     if (ok == RZ_OK)

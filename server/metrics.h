@@ -13,6 +13,9 @@ void metrics_free(metrics *m); /* accepts NULL */
 /* A request ended: counts it and its time, and writes the log line. */
 void metrics_request(metrics *m, const request *r);
 
+/* A history was read from the store for a prediction. */
+void metrics_history(metrics *m, double seconds);
+
 typedef enum claim_count {
     CLAIM_ADDED,
     CLAIM_UNCHANGED,

@@ -7,6 +7,7 @@
 #include "changes.h"
 #include "handlers.h"
 #include "http.h"
+#include "metrics.h"
 #include "patients.h"
 #include "plan.h"
 #include "problem.h"
@@ -123,9 +124,11 @@ static bool load_history(request *r, rz_store *store, const asked *a, int64_t re
                          predict_job *j)
 {
     rz_error error = {0};
+    double began = request_seconds(r);
     j->as_of[0] = a->question.as_of;
     rz_status status = rz_store_timeline(store, a->patient.key, a->question.as_of, recorded,
                                          &j->arena, &j->timelines[0], &error);
+    metrics_history(r->server->metrics, request_seconds(r) - began);
     if (status == RZ_E_NOT_FOUND)
         problem_answerf(r, PROBLEM_UNKNOWN_PATIENT, "there was no such patient at that time");
     else if (status != RZ_OK)

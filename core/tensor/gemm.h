@@ -30,6 +30,9 @@ void rz_gemm_tn_add(size_t m, size_t n, size_t k, const float *a, size_t lda, co
  * (scratch_new of the families does). Threads: before the first product, or again at any time. */
 void rz_gemm_setup(void);
 
+/* The CPU kernel that the BLAS picked: "Cooperlake"; static. */
+const char *rz_blas_core(void);
+
 typedef struct rz_blas_info {
     char config[128];     /* "OpenBLAS 0.3.21 … MAX_THREADS=64" */
     char core[32];        /* the CPU kernel that the BLAS picked: "Cooperlake" */

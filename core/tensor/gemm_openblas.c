@@ -16,6 +16,11 @@ void rz_gemm_setup(void)
     openblas_set_num_threads(1);
 }
 
+const char *rz_blas_core(void)
+{
+    return openblas_get_corename();
+}
+
 static blasint size(size_t n)
 {
     assert(n <= INT_MAX);
@@ -105,7 +110,7 @@ rz_status rz_blas_describe(rz_pool *pool, rz_blas_info *out, rz_error *error)
     rz_gemm_setup();
     rz_blas_info info = {.threads = rz_pool_size(pool), .path = path};
     (void)snprintf(info.config, sizeof info.config, "%s", openblas_get_config());
-    (void)snprintf(info.core, sizeof info.core, "%s", openblas_get_corename());
+    (void)snprintf(info.core, sizeof info.core, "%s", rz_blas_core());
     info.gflops = measure(pool, &m);
     m.weight.panels = panels;
     for (size_t panel = 0; panel < rz_weight_panels(&m.weight); panel++)

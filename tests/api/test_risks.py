@@ -152,6 +152,15 @@ class Risks(Case):
         self.assertEqual((long["line"], long["problem"]["limit"], long["problem"]["setting"]),
                          (4, 4 << 20, "predict-bytes-max"))
 
+    def test_metrics_tell_of_reading_histories_and_of_the_build(self):
+        stored = self.daemon.get("/v1/patients?limit=1").json["patients"][0]
+        self.daemon.get(f"/v1/patients/{stored['id']}/risks?facility={stored['facility']}"
+                        "&as_of=2020-02-29")
+        text = self.daemon.get("/metrics").body.decode()
+        count = re.search(r"rezeptd_predict_store_duration_seconds_count (\d+)", text)
+        self.assertGreater(int(count.group(1)), 0)
+        self.assertRegex(text, r'rezeptd_build_info{version="\S+",blas="\w+",kernels="\w+"} 1')
+
     def test_metrics_tell_of_scores_and_unknown_codes(self):
         def figures():
             text = self.daemon.get("/metrics").body.decode()
