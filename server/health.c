@@ -8,6 +8,8 @@
 #include "registry.h"
 #include "writer.h"
 
+#include "tensor/gemm.h"
+
 #include <string.h>
 
 void livez_get(request *r)
@@ -82,10 +84,12 @@ void server_get(request *r)
     const server *s = r->server;
     char started[TIME_TEXT];
     request_json(r, 200,
-                 json_pack("{s:s, s:s, s:s, s:b, s:s, s:o}", "name", "rezeptd", "version",
-                           REZEPT_VERSION, "started_at", time_text(s->started_us, started),
-                           "draining", (int)atomic_load(&s->draining), "disclaimer",
-                           SERVER_DISCLAIMER, "settings", config_json(&s->config)));
+                 json_pack("{s:s, s:s, s:s, s:b, s:s, s:{s:s, s:s, s:s}, s:o}", "name", "rezeptd",
+                           "version", REZEPT_VERSION, "started_at",
+                           time_text(s->started_us, started), "draining",
+                           (int)atomic_load(&s->draining), "disclaimer", SERVER_DISCLAIMER,
+                           "tensor", "path", s->tensor.name, "why", s->tensor.why, "blas",
+                           rz_blas_core(), "settings", config_json(&s->config)));
 }
 
 void openapi_get(request *r)

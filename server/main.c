@@ -74,7 +74,9 @@ static int wait_for_signal(void)
 /* Everything but the listener; in the order in which each needs the one before. */
 static rz_status start_rooms(server *s, rz_error *error)
 {
-    rz_status status = metrics_new(&s->metrics, error);
+    rz_status status = rz_tensor_choose(&s->tensor, error);
+    if (status == RZ_OK)
+        status = metrics_new(&s->metrics, error);
     if (status == RZ_OK)
         status = auth_new(&s->config, &s->auth, error);
     if (status == RZ_OK)

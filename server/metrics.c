@@ -38,19 +38,12 @@ struct metrics {
     atomic_ullong sum_us[ROUTES_MAX + 1];
     atomic_ullong history_buckets[BUCKETS + 1], history_us;
     atomic_ullong claims[CLAIM_COUNTS];
-    rz_tensor_path path;
 };
 
 rz_status metrics_new(metrics **out, rz_error *error)
 {
-    metrics *m = calloc(1, sizeof *m);
-    rz_status status = m == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for the metrics")
-                                 : rz_tensor_choose(&m->path, error);
-    if (status == RZ_OK)
-        *out = m;
-    else
-        metrics_free(m);
-    return status;
+    *out = calloc(1, sizeof **out);
+    return *out != NULL ? RZ_OK : rz_fail(error, RZ_E_NO_MEMORY, "no memory for the metrics");
 }
 
 void metrics_free(metrics *m)
@@ -243,7 +236,7 @@ void metrics_get(request *r)
     if (ok == RZ_OK)
         ok = rz_buffer_addf(&out,
                             "rezeptd_build_info{version=\"%s\",blas=\"%s\",kernels=\"%s\"} 1\n",
-                            REZEPT_VERSION, rz_blas_core(), r->server->metrics->path.name);
+                            REZEPT_VERSION, rz_blas_core(), r->server->tensor.name);
     http_text(r->server->metrics, r->server, &out, status);
     registry_metrics(r->server->registry, &out, status);
     history_text(r->server->metrics, &out, status);

@@ -4,6 +4,8 @@
 
 #include "config.h"
 
+#include "tensor/path.h"
+
 #include <stdatomic.h>
 
 struct audit;
@@ -31,6 +33,7 @@ typedef struct server {
     struct http *http;
     atomic_bool draining;
     int64_t started_us;
+    rz_tensor_path tensor; /* how models multiply here, and why */
 } server;
 
 #define SERVER_DISCLAIMER                                                                          \
