@@ -155,7 +155,7 @@ bool rz_scan_string(rz_scan *scan, const char **out, size_t *n)
         return wrong(scan, "a string is expected");
     char *start = scan->text + scan->at, *end = start;
     while (scan->at < scan->n && scan->text[scan->at] != '"') {
-        size_t written;
+        size_t written = 0;
         if (scan->text[scan->at] == '\\') {
             if (!escape(scan, &written, end))
                 return false;
