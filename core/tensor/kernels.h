@@ -19,6 +19,10 @@ enum {
     RZ_ATTENTION_KEYS = 64,
     RZ_ATTENTION_BACK_QUERIES = 32,
     RZ_ATTENTION_BACK_KEYS = 128,
+    /* Of product_transposed: rows, whole blocks of every set; both sides for a part of the depth.
+     */
+    RZ_TRANSPOSED_ROWS = 240,
+    RZ_TRANSPOSED_SCRATCH = 256 * (RZ_TRANSPOSED_ROWS + 48),
     RZ_DROPOUT_SITE_SHIFT = 48
 };
 
@@ -104,6 +108,12 @@ typedef struct rz_kernels {
     void (*product_packed)(size_t m, size_t n, size_t first, size_t k, const float *a, size_t lda,
                            const float *panels, size_t depth, const float *bias, bool add, float *c,
                            size_t ldc);
+
+    /* c [m, n] += a [k, m]ᵀ · b [k, n]: the gradient of a layer's weight, summed over k tokens, in
+     * one chain of multiply-adds an element. m at most RZ_TRANSPOSED_ROWS, n a multiple of
+     * RZ_LANES. scratch: RZ_TRANSPOSED_SCRATCH floats, 64-byte aligned. */
+    void (*product_transposed)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                               const float *b, size_t ldb, float *c, size_t ldc, float *scratch);
 
     /* The same with words of 32 bits: two bfloat16 along the depth, or four bytes, which is a
      * multiple of RZ_LANES. Rows become words (bytes with a scale for each row, from its largest

@@ -16,6 +16,8 @@ void RZ_ISA(pack_panel)(float *panels, const float *b, size_t row, size_t column
 void RZ_ISA(product_packed)(size_t m, size_t n, size_t first, size_t k, const float *a, size_t lda,
                             const float *panels, size_t depth, const float *bias, bool add,
                             float *c, size_t ldc);
+void RZ_ISA(product_transposed)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                                const float *b, size_t ldb, float *c, size_t ldc, float *scratch);
 
 void RZ_ISA(rows_bf16)(uint32_t *out, const float *a, size_t lda, size_t m, size_t k);
 void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t column, size_t n,

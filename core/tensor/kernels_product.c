@@ -63,3 +63,37 @@ void RZ_ISA(product_packed)(size_t m, size_t n, size_t first, size_t k, const fl
         }
     }
 }
+
+/* The rows of one block of the result, [depth, BLOCK_ROWS], from columns of a. Read in place, a
+ * power of two apart, they would push each other out of the cache. */
+INLINE void pack_rows(float *out, const float *a, size_t lda, size_t rows, size_t depth)
+{
+    if (rows == BLOCK_ROWS)
+        for (size_t p = 0; p < depth; p++)
+            memcpy(out + p * BLOCK_ROWS, a + p * lda, BLOCK_ROWS * sizeof *out);
+    else
+        for (size_t p = 0; p < depth; p++)
+            for (size_t i = 0; i < rows; i++)
+                out[p * BLOCK_ROWS + i] = a[p * lda + i];
+}
+
+void RZ_ISA(product_transposed)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                                const float *b, size_t ldb, float *c, size_t ldc, float *scratch)
+{
+    float *panel = scratch, *rows = scratch + (size_t)PANEL * DEPTH;
+    for (size_t p = 0; p < k; p += DEPTH, a += DEPTH * lda, b += DEPTH * ldb) {
+        size_t depth = k - p < DEPTH ? k - p : DEPTH;
+        for (size_t i = 0; i < m; i += BLOCK_ROWS)
+            pack_rows(rows + i * depth, a + i, lda, m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, depth);
+        for (size_t j = 0; j < n; j += PANEL) {
+            size_t width = panel_width(n, j);
+            for (size_t q = 0; q < depth; q++)
+                copy(panel + q * width, b + q * ldb + j, width);
+            for (size_t i = 0; i < m; i += BLOCK_ROWS) {
+                float *at = c + i * ldc + j;
+                product_column(m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, width, depth,
+                               rows + i * depth, 1, BLOCK_ROWS, panel, width, at, ldc, at, ldc);
+            }
+        }
+    }
+}

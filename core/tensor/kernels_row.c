@@ -212,6 +212,7 @@ const rz_kernels RZ_ISA(kernels) = {
     .panel_columns = BLOCK_VECTORS * W,
     .pack_panel = RZ_ISA(pack_panel),
     .product_packed = RZ_ISA(product_packed),
+    .product_transposed = RZ_ISA(product_transposed),
 #if defined(__AVX512BF16__) && defined(__AVX512VNNI__)
     .low_native = true,
 #endif

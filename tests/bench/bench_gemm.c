@@ -1,6 +1,6 @@
 /* Matrix products at the encoder's shapes, in blocks and on the pool as the encoder has them:
- * with packed weights forward and backward, and the gradient of the weight, which is the BLAS',
- * each beside the limit of its precision; and the BLAS' own product forward, for comparison.
+ * with packed weights forward and backward, and the gradient of the weight, each beside the limit
+ * of its precision; and the BLAS' own product forward and gradient, for comparison.
  *
  *   bench-gemm [--seconds S] [--threads N] [--json FILE]     S for each product; default 0.1 */
 #include "bench.h"
@@ -14,12 +14,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { TOKENS = 2048, BLOCK = 96, PIECE = 128, WIDEST = 6144, INNER = 2048 };
+enum { TOKENS = 2048, BLOCK = 96, BLAS_PIECE = 128, WIDEST = 6144, INNER = 2048 };
 
-typedef enum product_form { FORWARD, BACKWARD, GRADIENT, BLAS, FORMS } product_form;
+typedef enum product_form { FORWARD, BACKWARD, GRADIENT, BLAS, BLAS_GRADIENT, FORMS } product_form;
 
 typedef struct shape {
-    rz_weight weight; /* of the forms but GRADIENT */
+    rz_weight weight; /* of the forms but the gradients */
     size_t out, in;
     product_form form;
     const float *a, *b;
@@ -28,14 +28,30 @@ typedef struct shape {
     size_t scratch_bytes;
 } shape;
 
+static bool is_gradient(product_form form)
+{
+    return form == GRADIENT || form == BLAS_GRADIENT;
+}
+
+static size_t gradient_rows(product_form form)
+{
+    return form == GRADIENT ? RZ_TRANSPOSED_ROWS : BLAS_PIECE;
+}
+
 static void run_block(void *context, size_t task, unsigned worker)
 {
     const shape *s = context;
     const rz_weight *w = &s->weight;
-    if (s->form == GRADIENT) {
-        size_t row = task * PIECE, m = s->out - row < PIECE ? s->out - row : PIECE;
-        rz_gemm_tn_add(m, s->in, TOKENS, s->a + row, s->out, s->b, s->in, s->c + row * s->in,
-                       s->in);
+    if (is_gradient(s->form)) {
+        size_t piece = gradient_rows(s->form), row = task * piece;
+        size_t m = s->out - row < piece ? s->out - row : piece;
+        if (s->form == GRADIENT)
+            w->kernels->product_transposed(m, s->in, TOKENS, s->a + row, s->out, s->b, s->in,
+                                           s->c + row * s->in, s->in,
+                                           (float *)(s->scratch + worker * s->scratch_bytes));
+        else
+            rz_gemm_tn_add(m, s->in, TOKENS, s->a + row, s->out, s->b, s->in, s->c + row * s->in,
+                           s->in);
         return;
     }
     size_t row = task * BLOCK, m = TOKENS - row < BLOCK ? TOKENS - row : BLOCK;
@@ -51,7 +67,7 @@ static void prepare(shape *s, rz_precision precision, float *panels)
     s->weight = s->form == BACKWARD ? rz_weight_backward(path.kernels, s->b, s->out, s->in)
                                     : rz_weight_forward(path.kernels, s->b, s->out, s->in);
     s->weight.precision = precision;
-    if (s->form == BLAS || s->form == GRADIENT)
+    if (s->form == BLAS || is_gradient(s->form))
         return;
     s->weight.panels = panels;
     for (size_t i = 0; i < rz_weight_panels(&s->weight); i++)
@@ -64,8 +80,9 @@ static void measure(rz_pool *pool, shape *s, bench_arithmetic limit, double seco
     enum { SAMPLES = 500 };
     static double took[SAMPLES], limits[SAMPLES], used[SAMPLES], by_cpu[SAMPLES];
     double work = 2e-9 * TOKENS * (double)s->out * (double)s->in;
-    size_t n = 0, tasks = s->form == GRADIENT ? (s->out + PIECE - 1) / PIECE
-                                              : (TOKENS + BLOCK - 1) / BLOCK;
+    size_t n = 0, piece = gradient_rows(s->form),
+           tasks =
+               is_gradient(s->form) ? (s->out + piece - 1) / piece : (TOKENS + BLOCK - 1) / BLOCK;
     for (double start = seconds_now(); n == 0 || (n < SAMPLES && seconds_now() - start < seconds);
          n++) {
         bench_rate rate = bench_limit(pool, limit, n == 0 ? 0.005 : 0.5 * took[n - 1]);
@@ -89,7 +106,8 @@ int main(int argc, char **argv)
                                        {3072, 1024}, {1024, 1024}, {6144, 2048}, {1024, 2048},
                                        {2048, 1024}};
     static const char *const forms[FORMS] = {"product, forward", "product, input gradient",
-                                             "product, weight gradient", "product, forward, BLAS"};
+                                             "product, weight gradient", "product, forward, BLAS",
+                                             "product, weight gradient, BLAS"};
     static const char *const precisions[] = {"float32", "bf16", "int8"};
     rz_error error = {0};
     rz_pool *pool = NULL;
@@ -109,6 +127,8 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < n_a + n_b; i++)
         memory[i] = (float)(i * 2654435761u % 1000003u) * 1e-6f - 0.5f;
     size_t bytes = rz_weight_scratch(RZ_BF16, BLOCK, WIDEST);
+    if (bytes < RZ_TRANSPOSED_SCRATCH * sizeof(float))
+        bytes = RZ_TRANSPOSED_SCRATCH * sizeof(float);
     char *scratch = bench_memory(rz_pool_size(pool), bytes);
     bool low = rz_kernels_find(NULL)->low_native;
     for (size_t i = 0; i < RZ_COUNT(shapes); i++)

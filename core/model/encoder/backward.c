@@ -1,6 +1,6 @@
 /* Backward: from dx, the gradient of the last states, to the gradients of all parameters but those
- * of the heads. Weight gradients of a layer are products over all rows of the tile, cut by rows of
- * the weight; sums over tokens for biases and norms go block by block and are added up in order. */
+ * of the heads. Weight gradients of a layer are products over all rows of the tile, cut into
+ * pieces of the weight; sums over tokens for biases and norms go block by block and are added up in order. */
 #include "model/encoder/encoder.h"
 
 #include "tensor/gemm.h"
@@ -9,15 +9,30 @@
 #include <string.h>
 
 /* A task is a piece of the gradient of a weight, large enough that laying out what it multiplies
- * costs little. */
-enum { JOB_ROWS = 128, JOB_COLUMNS = 512 };
+ * costs little. Rezept's own product may be cut anywhere without a trace in the result, so there
+ * are more pieces for more threads; the BLAS' is always cut alike. */
+enum { BLAS_ROWS = 128, BLAS_COLUMNS = 512, COLUMNS_MIN = 128 };
+
+static size_t job_rows(const encoder_pass *p)
+{
+    return p->s->path.packed ? RZ_TRANSPOSED_ROWS : BLAS_ROWS;
+}
+
+static size_t job_columns(const encoder_pass *p, size_t n)
+{
+    if (!p->s->path.packed)
+        return BLAS_COLUMNS;
+    size_t pieces = (p->s->n_workers + 1) / 2;
+    size_t columns = ((n + pieces - 1) / pieces + COLUMNS_MIN - 1) / COLUMNS_MIN * COLUMNS_MIN;
+    return columns;
+}
 
 void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b, size_t ldb,
                      float *c, size_t m, size_t n, size_t k)
 {
     if (m == 0 || k == 0)
         return;
-    size_t wide = (n + JOB_COLUMNS - 1) / JOB_COLUMNS;
+    size_t columns = job_columns(p, n), wide = (n + columns - 1) / columns;
     p->job[p->n_jobs++] = (encoder_job){.a = a,
                                         .b = b,
                                         .c = c,
@@ -26,26 +41,29 @@ void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b
                                         .m = m,
                                         .n = n,
                                         .k = k,
+                                        .columns = columns,
                                         .wide = wide,
                                         .first_task = p->n_job_tasks};
-    p->n_job_tasks += (m + JOB_ROWS - 1) / JOB_ROWS * wide;
+    p->n_job_tasks += (m + job_rows(p) - 1) / job_rows(p) * wide;
 }
 
 static void run_job(void *context, size_t task, unsigned worker)
 {
-    (void)worker;
     const encoder_pass *p = context;
     size_t i = p->n_jobs - 1;
     while (p->job[i].first_task > task)
         i--;
     const encoder_job *job = &p->job[i];
     task -= job->first_task;
-    size_t row = task / job->wide * JOB_ROWS, column = task % job->wide * JOB_COLUMNS;
-    size_t m = job->m - row < JOB_ROWS ? job->m - row : JOB_ROWS;
-    size_t n = job->n - column < JOB_COLUMNS ? job->n - column : JOB_COLUMNS;
-    if (job->b != NULL)
-        rz_gemm_tn_add(m, n, job->k, job->a + row, job->lda, job->b + column, job->ldb,
-                       job->c + row * job->n + column, job->n);
+    size_t row = task / job->wide * job_rows(p), column = task % job->wide * job->columns;
+    size_t m = job->m - row < job_rows(p) ? job->m - row : job_rows(p);
+    size_t n = job->n - column < job->columns ? job->n - column : job->columns;
+    float *c = job->c + row * job->n + column;
+    if (job->b != NULL && p->s->path.packed)
+        p->s->kernels->product_transposed(m, n, job->k, job->a + row, job->lda, job->b + column,
+                                          job->ldb, c, job->n, p->s->worker[worker].gradient);
+    else if (job->b != NULL)
+        rz_gemm_tn_add(m, n, job->k, job->a + row, job->lda, job->b + column, job->ldb, c, job->n);
     else
         for (size_t k = 0; k < job->k; k++)
             p->s->kernels->add(job->c + row, job->a + k * job->lda + row, m);

@@ -111,14 +111,15 @@ typedef struct encoder_worker {
     float *keep;      /* [hidden, rounded up to 128] */
     void *words;      /* rz_weight_scratch of a block; NULL in float32 */
     float *attention; /* rz_attention_scratch */
+    float *gradient;  /* RZ_TRANSPOSED_SCRATCH; training only */
 } encoder_worker;
 
-/* A matrix product of the gradient of a weight, cut into tasks, `wide` of them side by side:
- * c [m, n] += a [k, m]ᵀ b [k, n]; or, with b NULL, a column sum: c [m] += Σ_k a. */
+/* A matrix product of the gradient of a weight, cut into tasks of `columns`, `wide` of them side by
+ * side: c [m, n] += a [k, m]ᵀ b [k, n]; or, with b NULL, a column sum: c [m] += Σ_k a. */
 typedef struct encoder_job {
     const float *a, *b;
     float *c;
-    size_t lda, ldb, m, n, k, wide, first_task;
+    size_t lda, ldb, m, n, k, columns, wide, first_task;
 } encoder_job;
 
 struct rz_scratch {

@@ -126,7 +126,7 @@ static void gradient_buffers(carver *c, rz_scratch *s, const rz_config *config, 
     s->dage_part = floats(c, bins, (size_t)config->age_hidden);
 }
 
-static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config)
+static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config, bool training)
 {
     size_t h = (size_t)config->hidden, longest = (size_t)config->context;
     for (unsigned i = 0; i < s->n_workers; i++) {
@@ -139,13 +139,14 @@ static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config)
         s->worker[i].keep = floats(c, (h + 127) / 128 * 128, 1);
         s->worker[i].attention =
             floats(c, rz_attention_scratch(longest, h / (size_t)config->heads), 1);
+        s->worker[i].gradient = training ? floats(c, RZ_TRANSPOSED_SCRATCH, 1) : NULL;
     }
 }
 
 static void lay_out(carver *c, rz_scratch *s, const rz_config *config, size_t n, bool training)
 {
     size_t h = (size_t)config->hidden;
-    worker_buffers(c, s, config);
+    worker_buffers(c, s, config, training);
     layer_buffers(c, s, config, n, training);
     s->x_first = floats(c, n, h);
     s->q_first = floats(c, n, h);

@@ -230,6 +230,45 @@ static void products_in_words(void **state)
     free(scratch);
 }
 
+/* The gradient of a weight, added to what is there; and the same bytes from any pieces of it. */
+static void gradients(void **state)
+{
+    (void)state;
+    enum { TOKENS = 300, OUT = 250, IN = 112 };
+    static const size_t sizes[][3] = {{1, 16, 1}, {13, 48, 257}, {240, 112, 300}, {250, 96, 129}};
+    static float dy[TOKENS * OUT], x[TOKENS * IN], dw[OUT * IN], pieces[OUT * IN];
+    float *scratch = aligned_alloc(64, RZ_TRANSPOSED_SCRATCH * sizeof *scratch);
+    rz_tensor_path all[PATHS_MAX];
+    size_t n_paths = paths(all);
+    assert_non_null(scratch);
+    fill(dy, RZ_COUNT(dy), 5);
+    fill(x, RZ_COUNT(x), 6);
+    for (size_t i = 0; i < n_paths * RZ_COUNT(sizes); i++) {
+        const rz_kernels *kernels = all[i % n_paths].kernels;
+        const size_t *size = sizes[i / n_paths], out = size[0], in = size[1], tokens = size[2];
+        for (size_t k = 0; k < OUT * IN; k++)
+            dw[k] = pieces[k] = 3.0f;
+        for (size_t row = 0; row < out; row += RZ_TRANSPOSED_ROWS)
+            kernels->product_transposed(
+                out - row < RZ_TRANSPOSED_ROWS ? out - row : RZ_TRANSPOSED_ROWS, in, tokens,
+                dy + row, OUT, x, IN, dw + row * IN, IN, scratch);
+        for (size_t row = 0; row < out; row += 7)
+            for (size_t column = 0; column < in; column += RZ_LANES)
+                kernels->product_transposed(out - row < 7 ? out - row : 7, RZ_LANES, tokens,
+                                            dy + row, OUT, x + column, IN,
+                                            pieces + row * IN + column, IN, scratch);
+        for (size_t r = 0; r < OUT; r++)
+            for (size_t q = 0; q < IN; q++) {
+                double wanted = 3.0;
+                for (size_t t = 0; r < out && q < in && t < tokens; t++)
+                    wanted += (double)dy[t * OUT + r] * (double)x[t * IN + q];
+                check_near(dw[r * IN + q], wanted, 1e-4);
+            }
+        assert_memory_equal(dw, pieces, sizeof dw);
+    }
+    free(scratch);
+}
+
 static void a_path_can_be_forced(void **state)
 {
     (void)state;
@@ -254,9 +293,11 @@ static void a_path_can_be_forced(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(products), cmocka_unit_test(parts_are_the_whole),
-        cmocka_unit_test(a_row_does_not_see_its_neighbours), cmocka_unit_test(products_in_words),
-        cmocka_unit_test(a_path_can_be_forced)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(products),
+                                       cmocka_unit_test(parts_are_the_whole),
+                                       cmocka_unit_test(a_row_does_not_see_its_neighbours),
+                                       cmocka_unit_test(products_in_words),
+                                       cmocka_unit_test(gradients),
+                                       cmocka_unit_test(a_path_can_be_forced)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
