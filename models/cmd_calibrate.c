@@ -96,16 +96,8 @@ static rz_status precision_read(const rz_options *options, const rz_head *heads,
                                 rz_error *error)
 {
     const char *name = rz_options_text(options, "precision");
-    model->precision = heads[0].precision;
-    if (name != NULL && !rz_precision_read(name, &model->precision))
-        return rz_fail(error, RZ_E_INVALID, "--precision %.32s: float32, bf16 or int8", name);
-    if (model->precision != RZ_FLOAT32 && !rz_kernels_find(NULL)->low_native)
-        (void)fprintf(
-            stderr,
-            "rezept-train: this CPU has no instructions for %s, which is slower here than "
-            "float32\n",
-            rz_precision_name(model->precision));
-    return RZ_OK;
+    return train_precision_read(name != NULL ? name : rz_precision_name(heads[0].precision),
+                                &model->precision, error);
 }
 
 static rz_status run_command(const rz_options *options, rz_error *error)

@@ -50,7 +50,7 @@ static const char *const listed[] = {
     "labels",     "balanced",     "cross-fit",      "draws",   "negatives", "head-rate",
     "prevalence", "method",       "freeze-encoder", "scratch", "steps",     "epochs",
     "minutes",    "lr",           "warmup",         "clip",    "dropout",   "weight-decay",
-    "patience",   "batch-tokens", "seed",           "fold"};
+    "patience",   "batch-tokens", "precision",      "seed",    "fold"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
@@ -213,6 +213,9 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     j.o.tuning_tokens = (size_t)rz_options_int(options, "tuning-tokens");
     rz_status status = tasks == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks")
                                      : train_text_required(options, "model", &folder, error);
+    if (status == RZ_OK)
+        status = train_precision_read(rz_options_text(options, "precision"), &j.o.train.precision,
+                                      error);
     if (status == RZ_OK && j.o.balanced && j.o.labels == 0)
         status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
     if (status == RZ_OK && j.o.negatives > 0.0 && (j.o.labels > 0 || j.o.crossfit))

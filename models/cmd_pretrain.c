@@ -35,7 +35,7 @@ static const char usage[] =
 static const char *const listed[] = {
     "size",         "mask",    "mask-share",   "repeat-days", "norm",   "pooling",
     "steps",        "epochs",  "minutes",      "lr",          "warmup", "clip",
-    "weight-decay", "dropout", "batch-tokens", "seed",        "fold"};
+    "weight-decay", "dropout", "batch-tokens", "precision",   "seed",   "fold"};
 
 static rz_status choose(const rz_options *options, const char *name, const char *first,
                         const char *second, int *out, rz_error *error)
@@ -87,6 +87,9 @@ static rz_status train(const rz_options *options, rz_run *run, rz_error *error)
     rz_model *model = NULL;
     rz_train_result result;
     rz_status status = read_config(options, &o, error);
+    if (status == RZ_OK)
+        status =
+            train_precision_read(rz_options_text(options, "precision"), &o.train.precision, error);
     if (status == RZ_OK)
         status = rz_train_options_check(&o.train, error);
     if (status == RZ_OK && vocab != NULL)

@@ -26,6 +26,19 @@ rz_train_options train_options_read(const rz_options *options, const rz_progress
     return o;
 }
 
+rz_status train_precision_read(const char *name, rz_precision *out, rz_error *error)
+{
+    if (!rz_precision_read(name, out))
+        return rz_fail(error, RZ_E_USAGE, "--precision %.32s: float32, bf16 or int8", name);
+    if (*out != RZ_FLOAT32 && !rz_kernels_find(NULL)->low_native)
+        (void)fprintf(
+            stderr,
+            "rezept-train: this CPU has no instructions for %s, which is slower here than "
+            "float32\n",
+            name);
+    return RZ_OK;
+}
+
 rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error)
 {
     *out = (rz_split_rule){0};

@@ -54,6 +54,8 @@
          .max = 1e9,                                                                               \
          .value = "N",                                                                             \
          .help = "tokens of one optimiser step"},                                                  \
+        {"precision", RZ_OPTION_TEXT, "float32", .value = "NAME",                                  \
+         .help = "of the layers' products: float32, or bf16 where the CPU has it"},                \
         {"part-tokens",                                                                            \
          RZ_OPTION_INT,                                                                            \
          "4096",                                                                                   \
@@ -88,6 +90,9 @@
     }
 
 rz_train_options train_options_read(const rz_options *options, const rz_progress *progress);
+
+/* "float32", "bf16" or "int8"; says so where this CPU is slow at it. */
+RZ_MUST_CHECK rz_status train_precision_read(const char *name, rz_precision *out, rz_error *error);
 
 /* "1/5" -> fold 1 of 5; NULL -> the 70/15/15 splits. */
 RZ_MUST_CHECK rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error);

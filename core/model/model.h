@@ -131,7 +131,9 @@ struct rz_model {
     size_t n_parameters; /* floats in the block, padding included */
     size_t n_counted;    /* parameters as the size table counts them: without heads and padding */
     float *parameters;   /* 64-byte aligned */
-    rz_precision precision; /* of the products of inference; set before a scratch is made */
+    /* Of the layers' products in inference, and in training, where it is float32 or bf16:
+     * parameters, sums and everything else stay in float32. Set before a scratch is made. */
+    rz_precision precision, training_precision;
     size_t n_heads;
     char head_names[RZ_HEADS_MAX][RZ_HEAD_NAME]; /* task names */
     uint64_t

@@ -1,4 +1,5 @@
-/* Chooses the kernels at run time by what the CPU can do. */
+/* Chooses the kernels at run time by what the CPU and the kernel of the system can do. */
+#define _DEFAULT_SOURCE /* syscall */
 #include "tensor/kernels.h"
 
 #include <stdbool.h>
@@ -6,18 +7,36 @@
 
 extern const rz_kernels rz_kernels_generic;
 #if defined(__x86_64__)
-extern const rz_kernels rz_kernels_avx512_bf16, rz_kernels_avx512, rz_kernels_avx2;
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern const rz_kernels rz_kernels_amx, rz_kernels_avx512_bf16, rz_kernels_avx512, rz_kernels_avx2;
+
+/* Tiles need the CPU (leaf 7: AMX-BF16, -TILE, -INT8) and Linux' permission, which a process asks
+ * for once and keeps. Source  Linux, Documentation/arch/x86/xstate.rst. */
+static bool has_tiles(void)
+{
+    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    const unsigned all = 1u << 22 | 1u << 24 | 1u << 25;
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (d & all) == all &&
+           syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
+}
 #endif
 
 const rz_kernels *rz_kernels_find(const char *limit)
 {
-    const rz_kernels *found[4];
+    const rz_kernels *found[5];
     size_t n = 0;
 #if defined(__x86_64__)
     __builtin_cpu_init();
     bool wide = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-    if (wide && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni"))
+    bool low = wide && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
+    if (low && has_tiles())
+        found[n++] = &rz_kernels_amx;
+    if (low)
         found[n++] = &rz_kernels_avx512_bf16;
     if (wide)
         found[n++] = &rz_kernels_avx512;

@@ -19,7 +19,7 @@ enum {
     RZ_ATTENTION_KEYS = 64,
     RZ_ATTENTION_BACK_QUERIES = 32,
     RZ_ATTENTION_BACK_KEYS = 128,
-    /* Of product_transposed: rows, whole blocks of every set; both sides for a part of the depth.
+    /* Of product_transposed and transposed_bf16: rows, whole blocks of every set; both sides for a part of the depth.
      */
     RZ_TRANSPOSED_ROWS = 240,
     RZ_TRANSPOSED_SCRATCH = 256 * (RZ_TRANSPOSED_ROWS + 48),
@@ -51,7 +51,7 @@ typedef struct rz_attention_gradient {
 } rz_attention_gradient;
 
 typedef struct rz_kernels {
-    const char *name; /* "avx512_bf16" (with VNNI), "avx512", "avx2", "generic" */
+    const char *name; /* "amx" (with what follows), "avx512_bf16" (with VNNI), "avx512", "avx2", "generic" */
 
     /* y += x; y += a·x; x·y. n: any. */
     void (*add)(float *y, const float *x, size_t n);
@@ -125,6 +125,8 @@ typedef struct rz_kernels {
                       size_t depth, size_t panel);
     void (*product_bf16)(size_t m, size_t n, size_t words, const uint32_t *a,
                          const uint32_t *panels, const float *bias, bool add, float *c, size_t ldc);
+    void (*transposed_bf16)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                            const float *b, size_t ldb, float *c, size_t ldc, float *scratch);
     void (*rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, size_t m, size_t k);
     void (*pack_int8)(uint32_t *panels, float *scale, int32_t *column_sum, const float *b,
                       size_t row, size_t column, size_t n, size_t depth, size_t panel);

@@ -25,6 +25,8 @@ void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t colu
 void RZ_ISA(product_bf16)(size_t m, size_t n, size_t words, const uint32_t *a,
                           const uint32_t *panels, const float *bias, bool add, float *c,
                           size_t ldc);
+void RZ_ISA(transposed_bf16)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                             const float *b, size_t ldb, float *c, size_t ldc, float *scratch);
 void RZ_ISA(rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, size_t m, size_t k);
 void RZ_ISA(pack_int8)(uint32_t *panels, float *scale, int32_t *column_sum, const float *b,
                        size_t row, size_t column, size_t n, size_t depth, size_t panel);

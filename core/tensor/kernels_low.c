@@ -1,6 +1,7 @@
 /* Products in bfloat16 and in 8-bit integers. Numbers go in words of 32 bits, two or four along the
- * depth, and one instruction multiplies and adds a word into a float or an integer. A CPU without
- * it gets the same sums from more instructions. Compiled once per instruction set. */
+ * depth, and one instruction multiplies and adds words into floats or integers: vectors of words,
+ * or with AMX tiles of 16 x 16 of them. A CPU without it gets the same sums from more instructions.
+ * Compiled once per instruction set. */
 #include "tensor/kernels_isa.h"
 #include "tensor/kernels_product.h"
 #include "tensor/vector.h"
@@ -14,6 +15,11 @@ typedef enum kind { BF16, INT8 } kind;
 #define NATIVE 1
 #else
 #define NATIVE 0
+#endif
+#if defined(__AMX_BF16__) && defined(__AMX_INT8__) && !defined(RZ_WIDTH)
+#define TILES 1
+#else
+#define TILES 0
 #endif
 
 typedef unsigned char vb __attribute__((vector_size(W)));
@@ -118,8 +124,172 @@ INLINE void panel(kind what, const low_product *o, size_t m, size_t vectors, siz
         word_block(what, o, 1, vectors, i, j);
 }
 
+#if TILES
+enum { TILE = 16 }; /* rows of a tile, and words in one */
+
+/* Tiles 0 to 2 and 3 to 5: sums of two blocks of rows; 6: weights; 7: rows. */
+typedef struct tile_shapes {
+    uint8_t palette, start, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_shapes;
+
+static void shape_tiles(size_t upper, size_t lower)
+{
+    tile_shapes shapes = {.palette = 1};
+    for (size_t t = 0; t < 8; t++) {
+        shapes.row_bytes[t] = 4 * TILE;
+        shapes.rows[t] = (uint8_t)(t == 6 ? TILE : t < 3 || t == 7 ? upper : lower);
+    }
+    _tile_loadconfig(&shapes);
+}
+
+/* The sums of one tile: floats into their place, integers through scales. */
+INLINE void tile_scale(const low_product *o, const int32_t *sums, size_t rows, size_t i, size_t j)
+{
+    vi column_sum = vi_load((const uint32_t *)o->column_sum + j);
+    vf column_scale = v_load(o->column_scale + j);
+    for (size_t r = 0; r < rows; r++) {
+        vi whole = vi_load((const uint32_t *)sums + r * TILE) - 128 * column_sum;
+        vf out = __builtin_convertvector(whole, vf) * (column_scale * o->row_scale[i + r]);
+        if (o->from != NULL)
+            out += v_load(o->from + (i + r) * o->ldf + j);
+        v_store(o->c + (i + r) * o->ldc + j, out);
+    }
+}
+
+/* Instructions name their tiles, so there are no loops over them. */
+#define TILE_BEGIN(tile, row, v)                                                                   \
+    do {                                                                                           \
+        if ((v) < vectors && what == BF16 && o->from != NULL)                                      \
+            _tile_loadd(tile, o->from + (row)*o->ldf + j + (v)*W, o->ldf * sizeof(float));         \
+        else                                                                                       \
+            _tile_zero(tile);                                                                      \
+    } while (0)
+#define TILE_ADD(tile)                                                                             \
+    do {                                                                                           \
+        if (what == BF16)                                                                          \
+            _tile_dpbf16ps(tile, 7, 6);                                                            \
+        else                                                                                       \
+            _tile_dpbusd(tile, 7, 6);                                                              \
+    } while (0)
+#define TILE_END(tile, row, n, v)                                                                  \
+    do {                                                                                           \
+        if ((v) < vectors && what == BF16)                                                         \
+            _tile_stored(tile, o->c + (row)*o->ldc + j + (v)*W, o->ldc * sizeof(float));           \
+        else if ((v) < vectors) {                                                                  \
+            _tile_stored(tile, sums, 4 * TILE);                                                    \
+            tile_scale(o, sums, n, row, j + (v)*W);                                                \
+        }                                                                                          \
+    } while (0)
+
+/* Rows i … of the panel that begins at column j, all of one block of rows. */
+INLINE void tile_upper(kind what, const low_product *o, size_t rows, size_t vectors, size_t i,
+                       size_t j)
+{
+    int32_t sums[TILE * TILE];
+    const uint32_t *b = o->b + j * o->words, *upper = o->a + i * o->words;
+    const size_t stride = o->words * 4, step = vectors * W;
+    TILE_BEGIN(0, i, 0);
+    TILE_BEGIN(1, i, 1);
+    TILE_BEGIN(2, i, 2);
+    for (size_t p = 0; p < o->words; p += TILE) {
+        _tile_loadd(7, upper + p, stride);
+        _tile_loadd(6, b + p * step, step * 4);
+        TILE_ADD(0);
+        if (vectors > 1) {
+            _tile_loadd(6, b + p * step + W, step * 4);
+            TILE_ADD(1);
+        }
+        if (vectors > 2) {
+            _tile_loadd(6, b + p * step + 2 * W, step * 4);
+            TILE_ADD(2);
+        }
+    }
+    TILE_END(0, i, rows, 0);
+    TILE_END(1, i, rows, 1);
+    TILE_END(2, i, rows, 2);
+}
+
+/* The same for two whole blocks of rows, which share what they read of the weights. */
+INLINE void tile_both(kind what, const low_product *o, size_t vectors, size_t i, size_t j)
+{
+    int32_t sums[TILE * TILE];
+    const uint32_t *b = o->b + j * o->words, *upper = o->a + i * o->words,
+                   *lower = upper + TILE * o->words;
+    const size_t stride = o->words * 4, step = vectors * W;
+    TILE_BEGIN(0, i, 0);
+    TILE_BEGIN(1, i, 1);
+    TILE_BEGIN(2, i, 2);
+    TILE_BEGIN(3, i + TILE, 0);
+    TILE_BEGIN(4, i + TILE, 1);
+    TILE_BEGIN(5, i + TILE, 2);
+    for (size_t p = 0; p < o->words; p += TILE) {
+        _tile_loadd(6, b + p * step, step * 4);
+        _tile_loadd(7, upper + p, stride);
+        TILE_ADD(0);
+        _tile_loadd(7, lower + p, stride);
+        TILE_ADD(3);
+        if (vectors > 1) {
+            _tile_loadd(6, b + p * step + W, step * 4);
+            TILE_ADD(4);
+            _tile_loadd(7, upper + p, stride);
+            TILE_ADD(1);
+        }
+        if (vectors > 2) {
+            _tile_loadd(6, b + p * step + 2 * W, step * 4);
+            TILE_ADD(2);
+            _tile_loadd(7, lower + p, stride);
+            TILE_ADD(5);
+        }
+    }
+    TILE_END(0, i, TILE, 0);
+    TILE_END(1, i, TILE, 1);
+    TILE_END(2, i, TILE, 2);
+    TILE_END(3, i + TILE, TILE, 0);
+    TILE_END(4, i + TILE, TILE, 1);
+    TILE_END(5, i + TILE, TILE, 2);
+}
+
+/* A panel; the tiles are shaped for whole blocks before and after. */
+INLINE void tile_panel(kind what, const low_product *o, size_t m, size_t vectors, size_t j)
+{
+    size_t i = 0;
+    for (; i + 2 * TILE <= m; i += 2 * TILE)
+        tile_both(what, o, vectors, i, j);
+    for (; i + TILE <= m; i += TILE)
+        tile_upper(what, o, TILE, vectors, i, j);
+    if (i == m)
+        return;
+    shape_tiles(m - i, TILE);
+    tile_upper(what, o, m - i, vectors, i, j);
+    shape_tiles(TILE, TILE);
+}
+
+INLINE void product_tiles(kind what, const low_product *o, size_t m)
+{
+    shape_tiles(TILE, TILE);
+    for (size_t j = 0; j < o->n; j += PANEL) {
+        size_t vectors = o->n - j < PANEL ? (o->n - j + W - 1) / W : BLOCK_VECTORS;
+        if (vectors == 3)
+            tile_panel(what, o, m, 3, j);
+        else if (vectors == 2)
+            tile_panel(what, o, m, 2, j);
+        else
+            tile_panel(what, o, m, 1, j);
+    }
+    _tile_release();
+}
+#endif
+
 INLINE void product_low(kind what, const low_product *o, size_t m)
 {
+#if TILES
+    if (o->words % TILE == 0) {
+        product_tiles(what, o, m);
+        return;
+    }
+#endif
     for (size_t j = 0; j < o->n; j += PANEL) {
         size_t vectors = o->n - j < PANEL ? (o->n - j + W - 1) / W : BLOCK_VECTORS;
         if (BLOCK_VECTORS == 3 && vectors == 3)
@@ -206,6 +376,16 @@ void RZ_ISA(rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, 
     }
 }
 
+/* Two rows, element by element the halves of a word. */
+INLINE vi bf16_pair(vf lower, vf upper)
+{
+    vi l = (vi)lower, u = (vi)upper;
+    vi low = l + 0x7FFF + (l >> 16 & 1), high = u + 0x7FFF + (u >> 16 & 1);
+    low = (vi)v_select(lower == lower, (vf)low, (vf)(l | 0x400000));
+    high = (vi)v_select(upper == upper, (vf)high, (vf)(u | 0x400000));
+    return (low >> 16 & 0xFFFF) | (high & vi_set(0xFFFF0000u));
+}
+
 /* ---- weights --------------------------------------------------------------------------------- */
 
 void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t column, size_t n,
@@ -213,6 +393,15 @@ void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t colu
 {
     size_t j = panel * PANEL, width = n - j < PANEL ? (n - j + W - 1) / W * W : PANEL;
     uint32_t *out = panels + j * (depth / 2);
+    if (row == 1 && n - j >= width) {
+        for (size_t p = 0; p < depth; p += 2)
+            for (size_t t = 0; t < width; t += W, out += W) {
+                const float *from = b + j + t + p * column;
+                vi word = bf16_pair(v_load(from), v_load(from + column));
+                memcpy(out, &word, sizeof word);
+            }
+        return;
+    }
     for (size_t p = 0; p < depth; p += 2)
         for (size_t t = 0; t < width; t++, out++) {
             const float *from = b + (j + t) * row + p * column;
@@ -243,5 +432,54 @@ void RZ_ISA(pack_int8)(uint32_t *panels, float *scale, int32_t *column_sum, cons
         }
         scale[j + t] = most * (1.0f / 127.0f);
         column_sum[j + t] = sum;
+    }
+}
+
+/* ---- gradients of weights -------------------------------------------------------------------- */
+
+/* A multiple of a tile's words. */
+enum { DEPTH = 512 };
+
+/* Columns of a [depth, m] as rows of words [m, words]; what is beyond the depth is 0. */
+static void rows_transposed(uint32_t *out, const float *a, size_t lda, size_t m, size_t depth,
+                            size_t words)
+{
+    for (size_t q = 0; q < words; q++) {
+        const float *lower = a + 2 * q * lda, *upper = lower + lda;
+        bool has_lower = 2 * q < depth, has_upper = 2 * q + 1 < depth;
+        size_t i = 0;
+        for (; has_upper && i + W <= m; i += W) {
+            vi word = bf16_pair(v_load(lower + i), v_load(upper + i));
+            for (size_t t = 0; t < W; t++)
+                out[(i + t) * words + q] = (uint32_t)word[t];
+        }
+        for (; i < m; i++)
+            out[i * words + q] =
+                (has_lower ? bf16(lower[i]) : 0) | (has_upper ? bf16(upper[i]) << 16 : 0);
+    }
+}
+
+void RZ_ISA(transposed_bf16)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                             const float *b, size_t ldb, float *c, size_t ldc, float *scratch)
+{
+    uint32_t *panel = (uint32_t *)scratch, *rows = panel + (size_t)PANEL * (DEPTH / 2);
+    for (size_t p = 0; p < k; p += DEPTH, a += DEPTH * lda, b += DEPTH * ldb) {
+        size_t depth = k - p < DEPTH ? k - p : DEPTH;
+        /* Whole tiles of words: the rest is 0, which adds nothing. */
+        size_t words = (depth + 31) / 32 * 16;
+        rows_transposed(rows, a, lda, m, depth, words);
+        for (size_t j = 0; j < n; j += PANEL) {
+            size_t width = n - j < PANEL ? n - j : PANEL;
+            uint32_t *out = panel;
+            for (size_t q = 0; q < words; q++)
+                for (size_t t = 0; t < width; t += W, out += W) {
+                    const float *from = b + 2 * q * ldb + j + t;
+                    vf lower = 2 * q < depth ? v_load(from) : (vf){0};
+                    vf upper = 2 * q + 1 < depth ? v_load(from + ldb) : (vf){0};
+                    vi word = bf16_pair(lower, upper);
+                    memcpy(out, &word, sizeof word);
+                }
+            RZ_ISA(product_bf16)(m, width, words, rows, panel, NULL, true, c + j, ldc);
+        }
     }
 }

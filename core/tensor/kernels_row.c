@@ -219,6 +219,7 @@ const rz_kernels RZ_ISA(kernels) = {
     .rows_bf16 = RZ_ISA(rows_bf16),
     .pack_bf16 = RZ_ISA(pack_bf16),
     .product_bf16 = RZ_ISA(product_bf16),
+    .transposed_bf16 = RZ_ISA(transposed_bf16),
     .rows_int8 = RZ_ISA(rows_int8),
     .pack_int8 = RZ_ISA(pack_int8),
     .product_int8 = RZ_ISA(product_int8),

@@ -327,6 +327,7 @@ static rz_status prepare(trainer *t, const float *rates, const char *config_sha2
     if (status == RZ_OK)
         status = rz_feed_init(&t->feed, t->model, t->course, o->seed, o->part_tokens, o->exchange,
                               error);
+    t->model->training_precision = o->precision;
     if (status == RZ_OK)
         status = t->model->family->scratch_new(t->model, &t->scratch, error);
     if (status == RZ_OK && t->run != NULL && t->run->resuming) {
@@ -359,6 +360,9 @@ rz_status rz_train_options_check(const rz_train_options *o, rz_error *error)
         return rz_fail(error, RZ_E_USAGE, "a run needs an end: --steps, --epochs or --minutes");
     if (o->batch_tokens == 0 || o->part_tokens == 0 || o->evaluations == 0)
         return rz_fail(error, RZ_E_USAGE, "batch tokens and evaluations are at least 1");
+    if (o->precision != RZ_FLOAT32 && o->precision != RZ_BF16)
+        return rz_fail(error, RZ_E_USAGE, "nothing learns in %s: --precision float32 or bf16",
+                       rz_precision_name(o->precision));
     return RZ_OK;
 }
 

@@ -18,11 +18,12 @@ typedef struct rz_train_options {
     /* The run ends at the first of these; 0 = not bounded by it, but one is needed. */
     uint64_t steps;
     double epochs, minutes;
-    unsigned evaluations; /* on the tuning part, spread evenly over the run */
-    unsigned patience;    /* evaluations without a gain before the run ends; 0 = never */
-    unsigned stop_at;     /* the run ends at this evaluation of its plan; 0 = at the last */
-    double save_seconds;  /* between two saved states */
-    uint64_t save_steps;  /* also save every so many steps; 0 = by time alone */
+    rz_precision precision; /* of the layers' products: float32 or bf16, see rz_model */
+    unsigned evaluations;   /* on the tuning part, spread evenly over the run */
+    unsigned patience;      /* evaluations without a gain before the run ends; 0 = never */
+    unsigned stop_at;       /* the run ends at this evaluation of its plan; 0 = at the last */
+    double save_seconds;    /* between two saved states */
+    uint64_t save_steps;    /* also save every so many steps; 0 = by time alone */
     rz_exchange *exchange;
     const rz_progress *progress; /* may be NULL; asked once a step */
 } rz_train_options;

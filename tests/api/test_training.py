@@ -90,6 +90,10 @@ class Finetune(Trained):
         self.resumed("pre", ["pretrain", "--steps", "4", "--evaluations", "1", "--batch-tokens",
                              "1000"], "resume/state.json")
 
+    def test_interrupted_and_killed_pretraining_in_bf16_gives_the_same_bytes(self):
+        self.resumed("low", ["pretrain", "--steps", "4", "--evaluations", "1", "--batch-tokens",
+                             "1000", "--precision", "bf16"], "resume/state.json")
+
     def test_interrupted_and_killed_finetuning_gives_the_same_bytes(self):
         self.resumed("fine", ["finetune", "--model", self.base, "--tasks", self.tasks, "--steps",
                               "10", "--evaluations", "1"], "resume/state.json")
@@ -97,6 +101,28 @@ class Finetune(Trained):
     def test_interrupted_and_killed_cross_fitting_gives_the_same_bytes(self):
         self.resumed("few", ["finetune", "--model", self.base, "--tasks", self.tasks, "--steps",
                              "4", "--evaluations", "1", "--labels", "40", "--balanced"], "resume/part-1.json")
+
+    def test_bf16_learns_what_float32_learns(self):
+        losses = {}
+        for precision in ("float32", "bf16"):
+            out = self.at(precision)
+            train("pretrain", "--db", self.db, "--out", out, "--steps", "30", "--batch-tokens",
+                  "1000", "--evaluations", "3", "--tuning-tokens", "1500", "--dropout", "0",
+                  "--precision", precision)
+            with open(f"{out}/log.csv", encoding="utf-8") as file:
+                rows = [line.split(",") for line in file.read().split()]
+            at = rows[0].index("loss")
+            losses[precision] = [float(r[at]) for r in rows[1:] if r[at]]
+            with open(f"{out}/card.md", encoding="utf-8") as file:
+                self.assertIn(f"- precision: {precision}", file.read())
+        self.assertEqual(len(losses["float32"]), len(losses["bf16"]))
+        self.assertNotEqual(losses["float32"], losses["bf16"])
+        for a, b in zip(losses["float32"], losses["bf16"]):
+            self.assertAlmostEqual(a, b, delta=0.01 * a)
+        self.assertIn("nothing learns in int8: --precision float32 or bf16",
+                      self.finetune("int8", "--precision", "int8", code=2))
+        self.assertIn("--precision fp8: float32, bf16 or int8",
+                      self.finetune("fp8", "--precision", "fp8", code=2))
 
     def test_minutes_end_a_run(self):
         text = self.finetune("timed", "--minutes", "0.05", "--task", "ckd")
@@ -194,7 +220,7 @@ class Calibrate(Trained):
 
     def test_a_precision_is_served_where_it_ranks_alike_and_refused_elsewhere(self):
         error = train("calibrate", "--db", self.db, "--model", self.risks, "--precision", "fp8",
-                      code=3)
+                      code=2)
         self.assertIn("--precision fp8: float32, bf16 or int8", error)
         served = set()
         for precision in ("bf16", "int8"):

@@ -1,12 +1,13 @@
-/* The pretraining step (forward, backward, AdamW) beside the machine's float32 limit.
+/* The pretraining step (forward, backward, AdamW) beside the machine's float32 limit, with the
+ * layers' products in float32 or bf16.
  *
- *   bench-training [--sizes 2.2m,11m] [--dropouts 0.1,0] [--shapes fixed,mixed] [--seconds S]
- *                  [--threads N] [--json FILE]
+ *   bench-training [--sizes 2.2m,11m] [--dropouts 0.1,0] [--shapes fixed,mixed]
+ *                  [--precision float32|bf16] [--seconds S] [--threads N] [--json FILE]
  *
  * A step takes about 4,096 tokens: 8 timelines of 512 (fixed, what peers are given too) or
  * patients of mixed length (patients.h). Batches and what they hide are made beforehand. Steps and
- * looks at the limit take turns. Operations: three times those of the layers and, at the masked
- * positions, of the heads. */
+ * looks at the float32 limit take turns. Operations: three times those of the layers and, at the
+ * masked positions, of the heads. */
 #include "patients.h"
 
 #include "base/hash.h"
@@ -22,6 +23,7 @@ enum { STEPS_MAX = 1000, BATCHES = 4, STEP_TOKENS = 4096 };
 typedef struct bench {
     bench_report report;
     rz_pool *pool;
+    rz_precision precision;
     double seconds;
 } bench;
 
@@ -82,6 +84,7 @@ static void bench_step(bench *b, const char *size, double dropout, bool mixed)
                           mixed ? 0 : BENCH_LONGEST);
     rz_model *model = bench_model(size, &patients, b->pool);
     model->config.dropout = (float)dropout;
+    model->training_precision = b->precision;
     float *grads = bench_memory(model->n_parameters, sizeof *grads);
     must(model->family->scratch_new(model, &scratch, &error), &error);
     must(rz_optimizer_init(&optimizer, model, NULL, &options, &error), &error);
@@ -112,7 +115,7 @@ static void bench_step(bench *b, const char *size, double dropout, bool mixed)
     bench_row row = {.work = work,
                      .size = size,
                      .batch = mixed ? 0 : 8,
-                     .precision = "float32",
+                     .precision = rz_precision_name(b->precision),
                      .value = bench_quantile(rates, steps, 0.5),
                      .unit = "GFLOP/s",
                      .limit = bench_quantile(limits, steps, 0.5),
@@ -139,16 +142,22 @@ int main(int argc, char **argv)
 {
     rz_error error = {0};
     bench b = {.seconds = 1.0};
-    const char *json = NULL, *sizes = "2.2m,11m", *dropouts = "0.1,0", *shapes = "fixed,mixed";
+    const char *json = NULL, *sizes = "2.2m,11m", *dropouts = "0.1,0", *shapes = "fixed,mixed",
+               *precision = "float32";
     double threads = 0.0;
     char size[16], dropout[16], shape[16];
     const bench_flag flags[] = {
         {"--json", .text = &json},           {"--sizes", .text = &sizes},
         {"--dropouts", .text = &dropouts},   {"--shapes", .text = &shapes},
-        {"--seconds", .number = &b.seconds}, {"--threads", .number = &threads}};
+        {"--seconds", .number = &b.seconds}, {"--threads", .number = &threads},
+        {"--precision", .text = &precision}};
     bench_flags(argc, argv, flags, RZ_COUNT(flags),
                 "bench-training [--sizes LIST] [--dropouts LIST] [--shapes fixed,mixed] "
-                "[--seconds S] [--threads N] [--json FILE]");
+                "[--precision float32|bf16] [--seconds S] [--threads N] [--json FILE]");
+    if (!rz_precision_read(precision, &b.precision) || b.precision == RZ_INT8) {
+        (void)fprintf(stderr, "bench-training: --precision is float32 or bf16\n");
+        return 2;
+    }
     must(rz_hash_setup(&error), &error);
     bench_report_open(&b.report, json);
     must(rz_pool_new((unsigned)threads, &b.pool, &error), &error);

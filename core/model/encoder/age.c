@@ -126,8 +126,8 @@ void encoder_age_backward(encoder_pass *p)
     rz_pool_run(p->model->pool, a / RZ_LANES, collect_columns, p);
     const size_t places[] = {s->layout.age_in_bias, s->layout.age_out_bias}, counts[] = {a, h};
     encoder_partials_reduce(p, encoder_blocks(s->n_ages), places, counts, 2);
-    encoder_job_add(p, s->dage_vector, h, s->age_active, a, p->grads + s->layout.age_out, h, a,
-                    s->n_ages);
+    encoder_job_add(p, RZ_FLOAT32, s->dage_vector, h, s->age_active, a,
+                    p->grads + s->layout.age_out, h, a, s->n_ages);
     encoder_jobs_run(p);
 }
 

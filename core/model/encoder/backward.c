@@ -1,6 +1,7 @@
 /* Backward: from dx, the gradient of the last states, to the gradients of all parameters but those
  * of the heads. Weight gradients of a layer are products over all rows of the tile, cut into
- * pieces of the weight; sums over tokens for biases and norms go block by block and are added up in order. */
+ * pieces of the weight; sums over tokens for biases and norms go block by block and are added up in
+ * order. */
 #include "model/encoder/encoder.h"
 
 #include "tensor/gemm.h"
@@ -13,27 +14,23 @@
  * are more pieces for more threads; the BLAS' is always cut alike. */
 enum { BLAS_ROWS = 128, BLAS_COLUMNS = 512, COLUMNS_MIN = 128 };
 
-static size_t job_rows(const encoder_pass *p)
+/* Columns of a piece of Rezept's own product, for n in all. */
+static size_t piece_columns(const encoder_pass *p, size_t n)
 {
-    return p->s->path.packed ? RZ_TRANSPOSED_ROWS : BLAS_ROWS;
-}
-
-static size_t job_columns(const encoder_pass *p, size_t n)
-{
-    if (!p->s->path.packed)
-        return BLAS_COLUMNS;
     size_t pieces = (p->s->n_workers + 1) / 2;
-    size_t columns = ((n + pieces - 1) / pieces + COLUMNS_MIN - 1) / COLUMNS_MIN * COLUMNS_MIN;
-    return columns;
+    return ((n + pieces - 1) / pieces + COLUMNS_MIN - 1) / COLUMNS_MIN * COLUMNS_MIN;
 }
 
-void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b, size_t ldb,
-                     float *c, size_t m, size_t n, size_t k)
+void encoder_job_add(encoder_pass *p, rz_precision precision, const float *a, size_t lda,
+                     const float *b, size_t ldb, float *c, size_t m, size_t n, size_t k)
 {
     if (m == 0 || k == 0)
         return;
-    size_t columns = job_columns(p, n), wide = (n + columns - 1) / columns;
-    p->job[p->n_jobs++] = (encoder_job){.a = a,
+    bool own = p->s->path.packed || precision != RZ_FLOAT32;
+    size_t rows = own ? RZ_TRANSPOSED_ROWS : BLAS_ROWS;
+    size_t columns = own ? piece_columns(p, n) : BLAS_COLUMNS, wide = (n + columns - 1) / columns;
+    p->job[p->n_jobs++] = (encoder_job){.precision = precision,
+                                        .a = a,
                                         .b = b,
                                         .c = c,
                                         .lda = lda,
@@ -41,10 +38,11 @@ void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b
                                         .m = m,
                                         .n = n,
                                         .k = k,
+                                        .rows = rows,
                                         .columns = columns,
                                         .wide = wide,
                                         .first_task = p->n_job_tasks};
-    p->n_job_tasks += (m + job_rows(p) - 1) / job_rows(p) * wide;
+    p->n_job_tasks += (m + rows - 1) / rows * wide;
 }
 
 static void run_job(void *context, size_t task, unsigned worker)
@@ -55,18 +53,22 @@ static void run_job(void *context, size_t task, unsigned worker)
         i--;
     const encoder_job *job = &p->job[i];
     task -= job->first_task;
-    size_t row = task / job->wide * job_rows(p), column = task % job->wide * job->columns;
-    size_t m = job->m - row < job_rows(p) ? job->m - row : job_rows(p);
+    size_t row = task / job->wide * job->rows, column = task % job->wide * job->columns;
+    size_t m = job->m - row < job->rows ? job->m - row : job->rows;
     size_t n = job->n - column < job->columns ? job->n - column : job->columns;
     float *c = job->c + row * job->n + column;
-    if (job->b != NULL && p->s->path.packed)
-        p->s->kernels->product_transposed(m, n, job->k, job->a + row, job->lda, job->b + column,
-                                          job->ldb, c, job->n, p->s->worker[worker].gradient);
-    else if (job->b != NULL)
-        rz_gemm_tn_add(m, n, job->k, job->a + row, job->lda, job->b + column, job->ldb, c, job->n);
+    const float *a = job->a + row, *b = job->b != NULL ? job->b + column : NULL;
+    float *scratch = p->s->worker[worker].gradient;
+    if (b != NULL && job->precision == RZ_BF16)
+        p->s->kernels->transposed_bf16(m, n, job->k, a, job->lda, b, job->ldb, c, job->n, scratch);
+    else if (b != NULL && p->s->path.packed)
+        p->s->kernels->product_transposed(m, n, job->k, a, job->lda, b, job->ldb, c, job->n,
+                                          scratch);
+    else if (b != NULL)
+        rz_gemm_tn_add(m, n, job->k, a, job->lda, b, job->ldb, c, job->n);
     else
         for (size_t k = 0; k < job->k; k++)
-            p->s->kernels->add(job->c + row, job->a + k * job->lda + row, m);
+            p->s->kernels->add(job->c + row, a + k * job->lda, m);
 }
 
 void encoder_jobs_run(encoder_pass *p)
@@ -138,20 +140,20 @@ static void chain_block_backward(void *context, size_t task, unsigned worker)
 
     residual_backward(p, 1, first, rows, s->dx, s->dmiddle, s->ddown, sums, mine->keep);
     rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_DOWN)->backward, rows,
-                      s->ddown + first * h, h, NULL, mine->up, f, NULL);
+                      s->ddown + first * h, h, NULL, mine->up, f, mine->words);
     s->kernels->gelu_row_backward(dup, s->active + first * f, mine->up, b->up + first * f,
                                   rows * f);
     for (size_t r = 0; r < rows; r++)
         s->kernels->add(sums + 3 * h, dup + r * f, f);
     const rz_weight *up = &encoder_layer_weight(p, p->layer, RZ_ENCODER_UP)->backward;
     if (post)
-        rz_weight_product_add(up, rows, dup, f, s->dmiddle + first * h, h, NULL);
+        rz_weight_product_add(up, rows, dup, f, s->dmiddle + first * h, h, mine->words);
     else
-        rz_weight_product(up, rows, dup, f, NULL, s->dmiddle + first * h, h, NULL);
+        rz_weight_product(up, rows, dup, f, NULL, s->dmiddle + first * h, h, mine->words);
     residual_backward(p, 0, first, rows, s->dmiddle, residual, s->doutput, sums + 3 * h + f,
                       mine->keep);
     rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_OUTPUT)->backward, rows,
-                      s->doutput + first * h, h, NULL, s->dattended + first * h, h, NULL);
+                      s->doutput + first * h, h, NULL, s->dattended + first * h, h, mine->words);
 }
 
 static void attend_backward(void *context, size_t task, unsigned worker)
@@ -191,9 +193,9 @@ static void attend_backward(void *context, size_t task, unsigned worker)
 /* dx (norm = post: +=) dqkv · W of rows; sums of dqkv for the biases. */
 static void project_block_backward(void *context, size_t task, unsigned worker)
 {
-    (void)worker;
     encoder_pass *p = context;
     rz_scratch *s = p->s;
+    void *words = s->worker[worker].words;
     size_t h = (size_t)p->model->config.hidden, first = task * RZ_ENCODER_BLOCK;
     size_t rows = encoder_block_rows(task, p->n_tokens);
     bool first_only = encoder_is_first_only(p, p->layer);
@@ -207,11 +209,11 @@ static void project_block_backward(void *context, size_t task, unsigned worker)
                     *key_value = &encoder_layer_weight(p, p->layer, RZ_ENCODER_KEY_VALUE)->backward;
     float *dx = s->dx + first * h;
     if (!first_only && p->model->config.norm == RZ_NORM_POST)
-        rz_weight_product_add(key_value, rows, d + h - skip, 3 * h, dx, h, NULL);
+        rz_weight_product_add(key_value, rows, d + h - skip, 3 * h, dx, h, words);
     else
-        rz_weight_product(key_value, rows, d + h - skip, 3 * h, NULL, dx, h, NULL);
+        rz_weight_product(key_value, rows, d + h - skip, 3 * h, NULL, dx, h, words);
     if (!first_only)
-        rz_weight_product_add(query, rows, d, 3 * h, dx, h, NULL);
+        rz_weight_product_add(query, rows, d, 3 * h, dx, h, words);
 }
 
 /* What came through the queries and the residual of [CLS] alone joins the others. */
@@ -222,10 +224,15 @@ static void join_first(encoder_pass *p)
     const rz_weight *query = &encoder_layer_weight(p, p->layer, RZ_ENCODER_QUERY)->backward;
     size_t h = (size_t)p->model->config.hidden;
     bool post = p->model->config.norm == RZ_NORM_POST;
-    if (post)
-        rz_weight_product_add(query, p->n_seqs, s->dq_first, h, s->dx_first, h, NULL);
-    else
-        rz_weight_product(query, p->n_seqs, s->dq_first, h, NULL, s->dx_first, h, NULL);
+    for (size_t first = 0; first < p->n_seqs; first += RZ_ENCODER_BLOCK) {
+        size_t rows = encoder_block_rows(first / RZ_ENCODER_BLOCK, p->n_seqs);
+        const float *from = s->dq_first + first * h;
+        float *to = s->dx_first + first * h;
+        if (post)
+            rz_weight_product_add(query, rows, from, h, to, h, s->worker[0].words);
+        else
+            rz_weight_product(query, rows, from, h, NULL, to, h, s->worker[0].words);
+    }
     if (!post)
         memset(s->dstream, 0, p->n_tokens * h * sizeof *s->dstream);
     for (size_t seq = 0; seq < p->n_seqs; seq++) {
@@ -255,20 +262,24 @@ static void layer_backward(encoder_pass *p)
                              low->place.gain, low->place.bias, place->output_bias};
     const size_t counts[] = {h, h, h, f, h, h, h};
     encoder_partials_reduce(p, encoder_blocks(p->rows), places, counts, 7);
-    encoder_job_add(p, s->ddown, h, s->active, f, p->grads + place->down, h, f, p->rows);
-    encoder_job_add(p, s->dup, f, b->middle, h, p->grads + place->up, f, h, p->rows);
-    encoder_job_add(p, s->doutput, h, b->attended, h, p->grads + place->output, h, h, p->rows);
+    encoder_job_add(p, s->training_precision, s->ddown, h, s->active, f, p->grads + place->down, h,
+                    f, p->rows);
+    encoder_job_add(p, s->training_precision, s->dup, f, b->middle, h, p->grads + place->up, f, h,
+                    p->rows);
+    encoder_job_add(p, s->training_precision, s->doutput, h, b->attended, h,
+                    p->grads + place->output, h, h, p->rows);
 
     rz_pool_run(pool, p->n_seqs * (size_t)p->model->config.heads, attend_backward, p);
     p->rows = n;
     rz_pool_run(pool, encoder_blocks(n), project_block_backward, p);
     encoder_partials_reduce(p, encoder_blocks(n), &place->qkv_bias, (const size_t[]){3 * h}, 1);
     size_t skip = first_only ? h : 0;
-    encoder_job_add(p, s->dqkv + skip, 3 * h, b->x, h, p->grads + place->qkv + skip * h,
-                    3 * h - skip, h, n);
+    encoder_job_add(p, s->training_precision, s->dqkv + skip, 3 * h, b->x, h,
+                    p->grads + place->qkv + skip * h, 3 * h - skip, h, n);
     if (first_only) {
         join_first(p);
-        encoder_job_add(p, s->dq_first, h, s->x_first, h, p->grads + place->qkv, h, h, p->n_seqs);
+        encoder_job_add(p, s->training_precision, s->dq_first, h, s->x_first, h,
+                        p->grads + place->qkv, h, h, p->n_seqs);
     }
     encoder_jobs_run(p);
 }

@@ -114,12 +114,14 @@ typedef struct encoder_worker {
     float *gradient;  /* RZ_TRANSPOSED_SCRATCH; training only */
 } encoder_worker;
 
-/* A matrix product of the gradient of a weight, cut into tasks of `columns`, `wide` of them side by
- * side: c [m, n] += a [k, m]ᵀ b [k, n]; or, with b NULL, a column sum: c [m] += Σ_k a. */
+/* A matrix product of the gradient of a weight, cut into tasks of `rows` and `columns`, `wide` of
+ * them side by side: c [m, n] += a [k, m]ᵀ b [k, n]; or, with b NULL, a column sum: c [m] += Σ_k a.
+ */
 typedef struct encoder_job {
+    rz_precision precision;
     const float *a, *b;
     float *c;
-    size_t lda, ldb, m, n, k, columns, wide, first_task;
+    size_t lda, ldb, m, n, k, rows, columns, wide, first_task;
 } encoder_job;
 
 struct rz_scratch {
@@ -131,7 +133,7 @@ struct rz_scratch {
     size_t n_weights;
     char *packed; /* their panels */
     bool packed_training;
-    rz_precision precision;   /* of the layers in inference; training is in float32 */
+    rz_precision precision, training_precision; /* as the model has them */
     uint64_t weights_version; /* of the parameters that panels and age columns were made from */
     unsigned n_workers;
     encoder_worker *worker;
@@ -268,8 +270,8 @@ static inline size_t encoder_block_rows(size_t task, size_t n)
 }
 
 /* backward.c: a list of weight gradients, run together. */
-void encoder_job_add(encoder_pass *p, const float *a, size_t lda, const float *b, size_t ldb,
-                     float *c, size_t m, size_t n, size_t k);
+void encoder_job_add(encoder_pass *p, rz_precision precision, const float *a, size_t lda,
+                     const float *b, size_t ldb, float *c, size_t m, size_t n, size_t k);
 void encoder_jobs_run(encoder_pass *p);
 /* grads[places[i]] += the sum over blocks of column range i of the partials. */
 void encoder_partials_reduce(encoder_pass *p, size_t n_blocks, const size_t *places,

@@ -88,12 +88,14 @@ static double code_losses(encoder_pass *p, const encoder_code_head_place *head, 
             continue;
         const size_t places[] = {head->norm.gain, head->norm.bias}, counts[] = {h, h};
         encoder_partials_reduce(p, blocks, places, counts, 2);
-        encoder_job_add(p, s->loss_logits, s->logits_ld, s->loss_z, h, p->grads + head->decoder,
-                        head->n_codes, h, p->rows);
-        encoder_job_add(p, s->loss_logits, s->logits_ld, NULL, 0, p->grads + head->decoder_bias,
-                        head->n_codes, 1, p->rows);
-        encoder_job_add(p, s->loss_du, h, s->loss_x, h, p->grads + head->transform, h, h, p->rows);
-        encoder_job_add(p, s->loss_du, h, NULL, 0, p->grads + head->transform_bias, h, 1, p->rows);
+        encoder_job_add(p, RZ_FLOAT32, s->loss_logits, s->logits_ld, s->loss_z, h,
+                        p->grads + head->decoder, head->n_codes, h, p->rows);
+        encoder_job_add(p, RZ_FLOAT32, s->loss_logits, s->logits_ld, NULL, 0,
+                        p->grads + head->decoder_bias, head->n_codes, 1, p->rows);
+        encoder_job_add(p, RZ_FLOAT32, s->loss_du, h, s->loss_x, h, p->grads + head->transform, h,
+                        h, p->rows);
+        encoder_job_add(p, RZ_FLOAT32, s->loss_du, h, NULL, 0, p->grads + head->transform_bias, h,
+                        1, p->rows);
         encoder_jobs_run(p);
     }
     return loss;

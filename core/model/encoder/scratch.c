@@ -129,13 +129,14 @@ static void gradient_buffers(carver *c, rz_scratch *s, const rz_config *config, 
 static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config, bool training)
 {
     size_t h = (size_t)config->hidden, longest = (size_t)config->context;
+    /* The deepest products: the feed-forward's, and that of the gradient of keys and values. */
+    size_t f = (size_t)config->feed_forward, deepest = 2 * h > f ? 2 * h : f;
+    size_t words = rz_weight_scratch(s->precision, RZ_ENCODER_BLOCK, deepest);
+    size_t in_training = rz_weight_scratch(s->training_precision, RZ_ENCODER_BLOCK, deepest);
     for (unsigned i = 0; i < s->n_workers; i++) {
         s->worker[i].y = floats(c, RZ_ENCODER_BLOCK, h);
-        s->worker[i].up = floats(c, RZ_ENCODER_BLOCK, (size_t)config->feed_forward);
-        s->worker[i].words = take(
-            c, 1, 1,
-            rz_weight_scratch(s->precision, RZ_ENCODER_BLOCK,
-                              h > (size_t)config->feed_forward ? h : (size_t)config->feed_forward));
+        s->worker[i].up = floats(c, RZ_ENCODER_BLOCK, f);
+        s->worker[i].words = take(c, 1, 1, words > in_training ? words : in_training);
         s->worker[i].keep = floats(c, (h + 127) / 128 * 128, 1);
         s->worker[i].attention =
             floats(c, rz_attention_scratch(longest, h / (size_t)config->heads), 1);
@@ -236,6 +237,7 @@ rz_status encoder_scratch_new(const rz_model *model, rz_scratch **out, rz_error 
     }
     s->kernels = s->path.kernels;
     s->precision = model->precision;
+    s->training_precision = model->training_precision;
     s->slice = RZ_ENCODER_SLICE / s->kernels->panel_columns * s->kernels->panel_columns;
     *out = s;
     return RZ_OK;

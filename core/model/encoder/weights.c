@@ -45,7 +45,8 @@ static rz_status place_panels(rz_scratch *s, bool training, rz_error *error)
 {
     size_t layers = s->n_weights - RZ_ENCODER_OTHER_WEIGHTS, total = 0;
     for (size_t i = 0; i < layers; i++)
-        s->weight[i].forward.precision = training ? RZ_FLOAT32 : s->precision;
+        s->weight[i].forward.precision = s->weight[i].backward.precision =
+            training ? s->training_precision : s->precision;
     for (size_t i = 0; i < 2 * s->n_weights; i++) {
         const encoder_weight *w = &s->weight[i / 2];
         if (is_packed(s, i / 2, i % 2 != 0, training))
@@ -85,9 +86,10 @@ rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool tra
     rz_status status = RZ_OK;
     if (s->n_weights == 0)
         list_weights(s, model);
-    /* What training has packed serves inference too, but in float32 alone. */
-    bool placed = s->packed != NULL && (s->packed_training == training ||
-                                        (s->packed_training && s->precision == RZ_FLOAT32));
+    /* What training has packed serves inference too, where it is in the same precision. */
+    bool placed =
+        s->packed != NULL && (s->packed_training == training ||
+                              (s->packed_training && s->precision == s->training_precision));
     if (placed && s->weights_version == model->parameters_version)
         return RZ_OK;
     if (!placed)

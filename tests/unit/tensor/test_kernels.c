@@ -12,8 +12,8 @@ extern const rz_kernels rz_kernels_wide; /* of this test: vectors of 16 on any C
 
 static const rz_kernels *const *all_kernels(size_t *n)
 {
-    static const char *const names[] = {"generic", "avx2", "avx512", "avx512_bf16"};
-    static const rz_kernels *found[5] = {&rz_kernels_wide};
+    static const char *const names[] = {"generic", "avx2", "avx512", "avx512_bf16", "amx"};
+    static const rz_kernels *found[6] = {&rz_kernels_wide};
     *n = 1;
     for (size_t i = 0; i < RZ_COUNT(names); i++)
         if ((found[*n] = rz_kernels_find(names[i])) != NULL)

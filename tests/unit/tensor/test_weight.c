@@ -30,12 +30,13 @@ static void fill(float *x, size_t n, uint64_t stream)
 
 extern const rz_kernels rz_kernels_wide; /* of this test: vectors of 16 on any CPU */
 
-enum { PATHS_MAX = 6 };
+enum { PATHS_MAX = 7 };
 
 /* The kernels of this CPU and the wide ones, packed, and the BLAS. */
 static size_t paths(rz_tensor_path *out)
 {
-    static const char *const names[] = {"generic", "avx2", "avx512", "avx512_bf16", "openblas"};
+    static const char *const names[] = {"generic",     "avx2", "avx512",
+                                        "avx512_bf16", "amx",  "openblas"};
     size_t n = 0;
     rz_error error = {0};
     rz_gemm_setup();
@@ -230,12 +231,15 @@ static void products_in_words(void **state)
     free(scratch);
 }
 
+typedef void (*gradient_product)(size_t m, size_t n, size_t k, const float *a, size_t lda,
+                                 const float *b, size_t ldb, float *c, size_t ldc, float *scratch);
+
 /* The gradient of a weight, added to what is there; and the same bytes from any pieces of it. */
 static void gradients(void **state)
 {
     (void)state;
-    enum { TOKENS = 300, OUT = 250, IN = 112 };
-    static const size_t sizes[][3] = {{1, 16, 1}, {13, 48, 257}, {240, 112, 300}, {250, 96, 129}};
+    enum { TOKENS = 600, OUT = 250, IN = 112 };
+    static const size_t sizes[][3] = {{1, 16, 1}, {13, 48, 257}, {240, 112, 300}, {250, 96, 549}};
     static float dy[TOKENS * OUT], x[TOKENS * IN], dw[OUT * IN], pieces[OUT * IN];
     float *scratch = aligned_alloc(64, RZ_TRANSPOSED_SCRATCH * sizeof *scratch);
     rz_tensor_path all[PATHS_MAX];
@@ -243,26 +247,27 @@ static void gradients(void **state)
     assert_non_null(scratch);
     fill(dy, RZ_COUNT(dy), 5);
     fill(x, RZ_COUNT(x), 6);
-    for (size_t i = 0; i < n_paths * RZ_COUNT(sizes); i++) {
-        const rz_kernels *kernels = all[i % n_paths].kernels;
-        const size_t *size = sizes[i / n_paths], out = size[0], in = size[1], tokens = size[2];
+    for (size_t i = 0; i < 2 * n_paths * RZ_COUNT(sizes); i++) {
+        const rz_kernels *kernels = all[i / 2 % n_paths].kernels;
+        bool low = i % 2 != 0;
+        gradient_product product = low ? kernels->transposed_bf16 : kernels->product_transposed;
+        const size_t *size = sizes[i / 2 / n_paths], out = size[0], in = size[1], tokens = size[2];
         for (size_t k = 0; k < OUT * IN; k++)
             dw[k] = pieces[k] = 3.0f;
         for (size_t row = 0; row < out; row += RZ_TRANSPOSED_ROWS)
-            kernels->product_transposed(
-                out - row < RZ_TRANSPOSED_ROWS ? out - row : RZ_TRANSPOSED_ROWS, in, tokens,
-                dy + row, OUT, x, IN, dw + row * IN, IN, scratch);
+            product(out - row < RZ_TRANSPOSED_ROWS ? out - row : RZ_TRANSPOSED_ROWS, in, tokens,
+                    dy + row, OUT, x, IN, dw + row * IN, IN, scratch);
         for (size_t row = 0; row < out; row += 7)
             for (size_t column = 0; column < in; column += RZ_LANES)
-                kernels->product_transposed(out - row < 7 ? out - row : 7, RZ_LANES, tokens,
-                                            dy + row, OUT, x + column, IN,
-                                            pieces + row * IN + column, IN, scratch);
+                product(out - row < 7 ? out - row : 7, RZ_LANES, tokens, dy + row, OUT, x + column,
+                        IN, pieces + row * IN + column, IN, scratch);
         for (size_t r = 0; r < OUT; r++)
             for (size_t q = 0; q < IN; q++) {
                 double wanted = 3.0;
                 for (size_t t = 0; r < out && q < in && t < tokens; t++)
-                    wanted += (double)dy[t * OUT + r] * (double)x[t * IN + q];
-                check_near(dw[r * IN + q], wanted, 1e-4);
+                    wanted += low ? rounded(dy[t * OUT + r]) * rounded(x[t * IN + q])
+                                  : (double)dy[t * OUT + r] * (double)x[t * IN + q];
+                check_near(dw[r * IN + q], wanted, low ? 2e-4 : 1e-4);
             }
         assert_memory_equal(dw, pieces, sizeof dw);
     }
