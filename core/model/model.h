@@ -110,6 +110,10 @@ typedef struct rz_family {
      * (seed, stream). Weights are left 0 for the trainer to set. */
     rz_status (*pretrain_targets)(const rz_model *model, rz_batch *batch, uint64_t seed,
                                   uint64_t stream, rz_targets *out, rz_error *error);
+    /* Operations of a forward pass: products and attention of all layers in full, and, with targets
+     * of pretraining, their heads; nothing else is counted. Backward counts twice forward. */
+    double (*forward_flop)(const rz_config *config, const rz_batch *batch,
+                           const rz_targets *targets);
     rz_status (*scratch_new)(const rz_model *model, rz_scratch **out, rz_error *error);
     void (*scratch_free)(rz_scratch *scratch);
     /* Inference: no dropout. Threads: one scratch each; products run on the model's pool. */

@@ -39,10 +39,14 @@ typedef struct rz_blas_info {
     rz_tensor_path path;  /* what products with weights go through here, and why */
     unsigned threads;     /* of the pool that was measured */
     double gflops;        /* of sgemm on the pool, at the shapes of a 2.2m to 11m encoder */
-    double weight_gflops; /* of Rezept's products with packed weights, at the same shapes */
+    double weight_gflops; /* of products with weights as the path has them, at the same shapes */
     unsigned n_warnings;
     char warnings[2][200]; /* for people, each one sentence with the remedy */
 } rz_blas_info;
+
+/* GFLOP/s of products with weights in float32, as this process computes them: the best of 0.05 s.
+ * Errors and threads as of rz_blas_describe. */
+RZ_MUST_CHECK rz_status rz_blas_speed(rz_pool *pool, double *gflops, rz_error *error);
 
 /* Names the BLAS and measures it and Rezept's own products for about 0.3 s each. Warns of
  * OPENBLAS_CORETYPE, OPENBLAS_L2_SIZE in the environment.

@@ -72,7 +72,7 @@ static double seconds_now(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-static double measure(rz_pool *pool, measurement *m)
+static double measure(rz_pool *pool, measurement *m, double seconds)
 {
     const double flop = 2.0 * ROWS * WIDTH * INNER;
     double start = seconds_now(), best = 0.0;
@@ -81,7 +81,7 @@ static double measure(rz_pool *pool, measurement *m)
         rz_pool_run(pool, ROWS / BLOCK, measure_block, m);
         double rate = flop / (seconds_now() - before);
         best = rate > best ? rate : best;
-    } while (seconds_now() - start < 0.3);
+    } while (seconds_now() - start < seconds);
     return best * 1e-9;
 }
 
@@ -90,33 +90,49 @@ static void warn(rz_blas_info *out, const char *text)
     (void)snprintf(out->warnings[out->n_warnings++], sizeof out->warnings[0], "%s", text);
 }
 
-rz_status rz_blas_describe(rz_pool *pool, rz_blas_info *out, rz_error *error)
+/* Both rates, of which `seconds` each are taken; 0 = not that one. */
+static rz_status measure_path(rz_pool *pool, const rz_tensor_path *path, double blas_seconds,
+                              double weight_seconds, double *blas, double *weight, rz_error *error)
 {
-    rz_tensor_path path;
-    rz_status status = rz_tensor_choose(&path, error);
-    if (status != RZ_OK)
-        return status;
     size_t n_a = (size_t)ROWS * INNER, n_b = (size_t)WIDTH * INNER, n_c = (size_t)ROWS * WIDTH;
     float *memory = aligned_alloc(64, (n_a + 2 * n_b + n_c) * sizeof *memory);
     if (memory == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to measure the BLAS");
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to measure products");
     float *source = memory + n_a, *panels = source + n_b;
     for (size_t i = 0; i < n_a + n_b; i++)
         memory[i] = (float)(i * 2654435761u % 1000003u) * 1e-6f - 0.5f;
     memset(panels, 0, (n_b + n_c) * sizeof *memory);
-    measurement m = {.weight = rz_weight_forward(path.kernels, source, WIDTH, INNER),
+    measurement m = {.weight = rz_weight_forward(path->kernels, source, WIDTH, INNER),
                      .a = memory,
                      .c = panels + n_b};
     rz_gemm_setup();
-    rz_blas_info info = {.threads = rz_pool_size(pool), .path = path};
+    if (blas_seconds > 0.0)
+        *blas = measure(pool, &m, blas_seconds);
+    m.weight.panels = path->packed ? panels : NULL;
+    for (size_t panel = 0; path->packed && panel < rz_weight_panels(&m.weight); panel++)
+        rz_weight_pack(&m.weight, panel);
+    *weight = measure(pool, &m, weight_seconds);
+    free(memory);
+    return RZ_OK;
+}
+
+rz_status rz_blas_speed(rz_pool *pool, double *gflops, rz_error *error)
+{
+    rz_tensor_path path;
+    rz_status status = rz_tensor_choose(&path, error);
+    return status == RZ_OK ? measure_path(pool, &path, 0.0, 0.05, NULL, gflops, error) : status;
+}
+
+rz_status rz_blas_describe(rz_pool *pool, rz_blas_info *out, rz_error *error)
+{
+    rz_blas_info info = {.threads = rz_pool_size(pool)};
+    rz_status status = rz_tensor_choose(&info.path, error);
+    if (status == RZ_OK)
+        status = measure_path(pool, &info.path, 0.3, 0.3, &info.gflops, &info.weight_gflops, error);
+    if (status != RZ_OK)
+        return status;
     (void)snprintf(info.config, sizeof info.config, "%s", openblas_get_config());
     (void)snprintf(info.core, sizeof info.core, "%s", rz_blas_core());
-    info.gflops = measure(pool, &m);
-    m.weight.panels = panels;
-    for (size_t panel = 0; panel < rz_weight_panels(&m.weight); panel++)
-        rz_weight_pack(&m.weight, panel);
-    info.weight_gflops = measure(pool, &m);
-    free(memory);
     if (getenv("OPENBLAS_CORETYPE") != NULL)
         warn(&info, "OPENBLAS_CORETYPE is set and can halve the speed; unset it");
     if (getenv("OPENBLAS_L2_SIZE") != NULL)

@@ -23,7 +23,7 @@ static rz_status write_header(rz_train_log *log, const char *const *names, size_
     (void)fputs("step,epoch,split,loss", log->stream);
     for (size_t i = 0; i < n; i++)
         (void)fprintf(log->stream, ",loss_%s", names[i]);
-    (void)fputs(",lr,grad_norm,tokens_per_s,ms_per_step,seconds\n", log->stream);
+    (void)fputs(",lr,grad_norm,tokens_per_s,ms_per_step,limit_share,seconds\n", log->stream);
     return check_written(log, error);
 }
 
@@ -73,6 +73,7 @@ rz_status rz_train_log_add(rz_train_log *log, const rz_train_row *row, rz_error 
     put_field(log->stream, row->grad_norm, "%.9g");
     put_field(log->stream, row->tokens_per_s, "%.0f");
     put_field(log->stream, row->ms_per_step, "%.2f");
+    put_field(log->stream, row->limit_share, "%.3f");
     put_field(log->stream, row->seconds, "%.2f");
     (void)fputc('\n', log->stream);
     return check_written(log, error);

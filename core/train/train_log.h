@@ -19,7 +19,9 @@ typedef struct rz_train_row {
     double loss;         /* NaN becomes an empty field, here and below */
     const double *terms; /* [n_terms], in the order of the header's names */
     size_t n_terms;
-    double learning_rate, grad_norm, tokens_per_s, ms_per_step, seconds;
+    double learning_rate, grad_norm, tokens_per_s, ms_per_step;
+    double limit_share; /* speed over that of this machine's float32 products, rz_blas_speed */
+    double seconds;
 } rz_train_row;
 
 /* Opens the log of a run.

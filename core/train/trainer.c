@@ -3,6 +3,7 @@
 #include "train/trainer.h"
 
 #include "model/checkpoint.h"
+#include "tensor/gemm.h"
 #include "train/resume.h"
 #include "train/train_log.h"
 
@@ -30,6 +31,7 @@ typedef struct trainer {
     double evaluation_s;   /* of one evaluation */
     double steps_s;        /* of the steps since this process began, without the first two */
     uint64_t steps_timed;
+    double limit_gflops; /* of this machine */
     double tokens_per_s; /* smoothed, for the progress line */
     double loss;         /* smoothed */
     double first_loss;
@@ -95,9 +97,16 @@ static double mean_losses(const trainer *t, const rz_losses *losses, double *ter
     return t->course->heads ? total / (double)present : total;
 }
 
+/* What a row of the log says of the work behind it. */
+typedef struct work {
+    size_t tokens;
+    double flop, seconds;
+} work;
+
 static rz_status add_row(trainer *t, const char *split, const rz_losses *losses, double rate,
-                         double norm, size_t tokens, double seconds, double *loss, rz_error *error)
+                         double norm, const work *done, double *loss, rz_error *error)
 {
+    double seconds = done->seconds;
     double terms[RZ_HEADS_MAX + 3];
     *loss = mean_losses(t, losses, terms);
     const rz_train_row row = {.step = t->state.step,
@@ -108,7 +117,8 @@ static rz_status add_row(trainer *t, const char *split, const rz_losses *losses,
                               .n_terms = t->course->n_terms,
                               .learning_rate = rate,
                               .grad_norm = norm,
-                              .tokens_per_s = seconds > 0.0 ? (double)tokens / seconds : NAN,
+                              .tokens_per_s = seconds > 0.0 ? (double)done->tokens / seconds : NAN,
+                              .limit_share = 1e-9 * done->flop / (seconds * t->limit_gflops),
                               .ms_per_step = 1e3 * seconds,
                               .seconds = now_s() - t->started};
     return t->run == NULL ? RZ_OK : rz_train_log_add(&t->log, &row, error);
@@ -116,8 +126,11 @@ static rz_status add_row(trainer *t, const char *split, const rz_losses *losses,
 
 /* One packed batch; its losses are added to the sums. */
 static rz_status run_part(trainer *t, const rz_feed_part *part, float *grads, rz_losses *sums,
-                          rz_error *error)
+                          work *done, rz_error *error)
 {
+    done->tokens += part->batch.n_tokens;
+    done->flop += (grads != NULL ? 3.0 : 1.0) *
+                  t->model->family->forward_flop(&t->model->config, &part->batch, &part->targets);
     rz_losses part_losses = {0};
     rz_status status = t->model->family->train(t->model, &part->batch, &part->targets, grads,
                                                &part_losses, t->scratch, error);
@@ -154,7 +167,7 @@ static rz_status evaluate(trainer *t, unsigned evaluation, rz_error *error)
 {
     rz_losses losses = {0};
     rz_status status = RZ_OK;
-    size_t tokens = 0;
+    work done = {0};
     double begun = now_s(), loss = NAN;
     if (t->course->n_tuning == 0) {
         t->state.evaluations++;
@@ -163,13 +176,12 @@ static rz_status evaluate(trainer *t, unsigned evaluation, rz_error *error)
     }
     for (size_t item = 0; status == RZ_OK && item < t->course->n_tuning;) {
         status = rz_feed_tuning(&t->feed, &item, error);
-        if (status == RZ_OK) {
-            status = run_part(t, &t->feed.parts[0], NULL, &losses, error);
-            tokens += t->feed.parts[0].batch.n_tokens;
-        }
+        if (status == RZ_OK)
+            status = run_part(t, &t->feed.parts[0], NULL, &losses, &done, error);
     }
+    done.seconds = now_s() - begun;
     if (status == RZ_OK)
-        status = add_row(t, "tuning", &losses, NAN, NAN, tokens, now_s() - begun, &loss, error);
+        status = add_row(t, "tuning", &losses, NAN, NAN, &done, &loss, error);
     if (status == RZ_OK && !isfinite(loss))
         status = rz_fail(error, RZ_E_RANGE, "the tuning loss is not finite; use a lower --lr");
     if (status != RZ_OK)
@@ -193,34 +205,32 @@ static rz_status learn(trainer *t, rz_error *error)
     rz_resume_state *s = &t->state;
     rz_losses losses = {0};
     double begun = now_s(), norm = 0.0, loss = NAN, before = progress_of(t);
-    size_t tokens = 0, n = t->model->n_parameters;
+    work done = {0};
+    size_t n = t->model->n_parameters;
     rz_status status =
         rz_feed_step(&t->feed, s->step, o->batch_tokens, &s->epoch, &s->cursor, error);
     memset(t->grads, 0, n * sizeof *t->grads);
-    for (size_t i = 0; status == RZ_OK && i < t->feed.n_parts; i++) {
-        const rz_feed_part *part = &t->feed.parts[i];
-        status = run_part(t, part, t->grads, &losses, error);
-        tokens += part->batch.n_tokens;
-    }
+    for (size_t i = 0; status == RZ_OK && i < t->feed.n_parts; i++)
+        status = run_part(t, &t->feed.parts[i], t->grads, &losses, &done, error);
     if (status == RZ_OK)
         status = rz_exchange_sum(o->exchange, t->grads, n, error);
     if (status != RZ_OK)
         return status;
     s->step++;
-    s->tokens += tokens;
+    s->tokens += done.tokens;
     /* Before the number of steps is known (the first ones of --minutes) the rate just grows. */
     double share = progress_of(t);
     bool unplanned = o->minutes > 0.0 && s->steps_planned == 0 && o->steps == 0;
     double rate = unplanned ? t->learning_rate * fmin((double)s->step / 50.0, 1.0)
                             : rz_schedule(t->learning_rate, share, o->warmup);
     status = rz_optimizer_update(&t->optimizer, t->model, t->grads, rate, &norm, error);
-    double seconds = now_s() - begun;
+    done.seconds = now_s() - begun;
     if (status == RZ_OK &&
         (s->step <= LOGGED_FIRST || floor(share * LOGGED_ROWS) > floor(before * LOGGED_ROWS)))
-        status = add_row(t, "train", &losses, rate, norm, tokens, seconds, &loss, error);
+        status = add_row(t, "train", &losses, rate, norm, &done, &loss, error);
     if (++t->steps_timed > 2)
-        t->steps_s += seconds;
-    double speed = (double)tokens / seconds;
+        t->steps_s += done.seconds;
+    double speed = (double)done.tokens / done.seconds;
     t->tokens_per_s = isnan(t->tokens_per_s) ? speed : 0.9 * t->tokens_per_s + 0.1 * speed;
     if (isfinite(loss))
         t->loss = isnan(t->loss) ? loss : 0.9 * t->loss + 0.1 * loss;
@@ -327,6 +337,8 @@ static rz_status prepare(trainer *t, const float *rates, const char *config_sha2
     if (status == RZ_OK)
         status = rz_feed_init(&t->feed, t->model, t->course, o->seed, o->part_tokens, o->exchange,
                               error);
+    if (status == RZ_OK && t->run != NULL)
+        status = rz_blas_speed(t->model->pool, &t->limit_gflops, error);
     t->model->training_precision = o->precision;
     if (status == RZ_OK)
         status = t->model->family->scratch_new(t->model, &t->scratch, error);

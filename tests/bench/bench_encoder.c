@@ -62,7 +62,7 @@ static void bench_batch_size(bench *b, const rz_model *model, size_t size)
     rz_batch *batches = make_batches(model, &b->patients, size, &n);
     must(model->family->scratch_new(model, &scratch, &error), &error);
     for (size_t i = 0; i < n; i++) {
-        flop += bench_forward_flop(&model->config, &batches[i]);
+        flop += model->family->forward_flop(&model->config, &batches[i], NULL);
         tokens += (double)batches[i].n_tokens;
     }
     (void)pass(model, batches, 1, scratch); /* memory is asked for once */

@@ -49,8 +49,8 @@ static size_t make_input(const rz_model *model, const bench_patients *patients, 
     t->medication_weight = 1.0f / (float)(t->n_medications + 1);
     t->age_weight = 1.0f / (float)(t->n_ages + 1);
     t->dropout_seed = 1;
-    out->flop = 3.0 * (bench_forward_flop(&model->config, &out->batch) +
-                       bench_head_flop(&model->config, t));
+    t->pretrain = true;
+    out->flop = 3.0 * model->family->forward_flop(&model->config, &out->batch, t);
     return first + n;
 }
 

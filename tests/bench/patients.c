@@ -175,20 +175,3 @@ rz_model *bench_model(const char *size, const bench_patients *patients, rz_pool 
     must(rz_model_new(&config, patients->vocabulary, heads, 4, 1, pool, &model, &error), &error);
     return model;
 }
-
-double bench_forward_flop(const rz_config *c, const rz_batch *batch)
-{
-    double h = c->hidden, f = c->feed_forward, flop = 0.0;
-    for (size_t i = 0; i < batch->n_seqs; i++) {
-        double n = batch->offsets[i + 1] - batch->offsets[i];
-        flop += c->layers * (n * (8 * h * h + 4 * h * f) + 4 * n * n * h);
-    }
-    return flop;
-}
-
-double bench_head_flop(const rz_config *c, const rz_targets *targets)
-{
-    double h = c->hidden;
-    return (double)targets->n_diagnoses * (2 * h * h + 2 * h * c->n_diagnoses) +
-           (double)targets->n_medications * (2 * h * h + 2 * h * c->n_medications);
-}

@@ -42,10 +42,4 @@ void bench_batch(const rz_model *model, const bench_patients *patients, size_t f
 /* A model of a size ("2.2m") for these patients, with four heads; parameters drawn from seed 1. */
 rz_model *bench_model(const char *size, const bench_patients *patients, rz_pool *pool);
 
-/* Operations of a forward pass: products and attention of all layers in full; nothing else is
- * counted. Backward counts twice forward. */
-double bench_forward_flop(const rz_config *config, const rz_batch *batch);
-/* Of the heads of pretraining at the masked positions, forward. */
-double bench_head_flop(const rz_config *config, const rz_targets *targets);
-
 #endif

@@ -163,6 +163,20 @@ static rz_status encoder_train(const rz_model *model, const rz_batch *batch,
     return RZ_OK;
 }
 
+static double encoder_forward_flop(const rz_config *c, const rz_batch *batch,
+                                   const rz_targets *targets)
+{
+    double h = c->hidden, f = c->feed_forward, flop = 0.0;
+    for (size_t i = 0; i < batch->n_seqs; i++) {
+        double n = batch->offsets[i + 1] - batch->offsets[i];
+        flop += c->layers * (n * (8 * h * h + 4 * h * f) + 4 * n * n * h);
+    }
+    if (targets == NULL || !targets->pretrain)
+        return flop;
+    return flop + (double)targets->n_diagnoses * (2 * h * h + 2 * h * c->n_diagnoses) +
+           (double)targets->n_medications * (2 * h * h + 2 * h * c->n_medications);
+}
+
 const rz_family rz_encoder_family = {
     .name = "encoder",
     .capabilities = RZ_CAN_PRETRAIN | RZ_CAN_HEADS,
@@ -172,6 +186,7 @@ const rz_family rz_encoder_family = {
     .tensor_table = encoder_tensor_table,
     .batch_build = encoder_batch_build,
     .pretrain_targets = encoder_pretrain_targets,
+    .forward_flop = encoder_forward_flop,
     .scratch_new = encoder_scratch_new,
     .scratch_free = encoder_scratch_free,
     .forward = encoder_forward,

@@ -126,13 +126,13 @@ static inline char *example_read(const char *folder, const char *name, size_t *l
     return data;
 }
 
-/* The log without the columns that tell of time (the last three). */
+/* The log without the columns that tell of time (the last four). */
 static inline char *example_losses(const char *folder)
 {
     char *log = example_read(folder, "log.csv", NULL), *out = log;
     for (const char *line = log; *line != '\0';) {
         size_t n = strcspn(line, "\n"), fields = 0, kept = n;
-        while (kept > 0 && fields < 3)
+        while (kept > 0 && fields < 4)
             fields += line[--kept] == ',';
         memmove(out, line, kept);
         out += kept;
