@@ -1,5 +1,5 @@
 /* rezept-train evaluate: how good a model is on patients it has not seen. Prints a table, and with
- * --out writes report.json, report.html and scores.csv. */
+ * --out writes report.json, report.html and scores.csv, with --scores the last alone. */
 #include "base/file.h"
 #include "base/size.h"
 #include "evaluate.h"
@@ -23,6 +23,8 @@ static const rz_option table[] = {
      .help = "true risks that simulate wrote (--truth)"},
     {"out", RZ_OPTION_TEXT, NULL, .value = "DIR",
      .help = "folder for report.json, report.html and scores.csv"},
+    {"scores", RZ_OPTION_TEXT, NULL, .value = "FILE",
+     .help = "the patients' scores alone, as in scores.csv of --out"},
     {"bootstraps", RZ_OPTION_INT, "1000", .min = 0, .max = 100000, .value = "N",
      .help = "patient resamples behind each interval"},
     {"seed", RZ_OPTION_INT, "1", .min = 0, .max = 9007199254740992.0, .value = "N",
@@ -48,6 +50,7 @@ static rz_status read_split(const rz_options *options, evaluate_options *out, ch
         if (status != RZ_OK)
             return status;
         out->rule = rule;
+        out->split = RZ_SPLIT_HELD_OUT;
         (void)snprintf(label, 32, "fold %u/%u", rule.fold + 1, rule.n_folds);
         return RZ_OK;
     }
@@ -82,13 +85,21 @@ static rz_status check_unseen(const evaluate_options *o, const char *recorded, r
                    fold ? recorded + 5 : "");
 }
 
-static rz_status read_tasks(const rz_options *options, const rz_predictor *predictor,
-                            uint64_t *heads, rz_error *error)
+/* The heads that --task names, or all, in the model's order. */
+typedef struct chosen_heads {
+    rz_predictor *predictor;
+    size_t n, head[RZ_HEADS_MAX];
+    rz_task *tasks; /* [n] owned */
+    rz_risk *risks; /* [EVALUATE_PATIENTS_PER_CALL] owned */
+} chosen_heads;
+
+static rz_status choose_heads(const rz_options *options, rz_predictor *predictor,
+                              chosen_heads *chosen, rz_error *error)
 {
     const char *list = rz_options_text(options, "task");
     const rz_head *head = NULL;
     size_t n_heads = rz_predictor_heads(predictor, &head);
-    *heads = list == NULL ? UINT64_MAX : 0;
+    uint64_t wanted = list == NULL ? UINT64_MAX : 0;
     while (list != NULL && *list != '\0') {
         size_t n = strcspn(list, ","), i = 0;
         while (i < n_heads &&
@@ -98,126 +109,40 @@ static rz_status read_tasks(const rz_options *options, const rz_predictor *predi
             return rz_fail(error, RZ_E_NOT_FOUND,
                            "the model has no task %.*s; its tasks begin with %s", (int)n, list,
                            n_heads > 0 ? head[0].task.name : "none");
-        *heads |= (uint64_t)1 << i;
+        wanted |= (uint64_t)1 << i;
         list += n + (list[n] == ',' ? 1 : 0);
+    }
+    *chosen = (chosen_heads){.predictor = predictor,
+                             .tasks = calloc(n_heads + 1, sizeof *chosen->tasks),
+                             .risks = calloc(EVALUATE_PATIENTS_PER_CALL, sizeof *chosen->risks)};
+    if (chosen->tasks == NULL || chosen->risks == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", n_heads);
+    for (size_t i = 0; i < n_heads; i++) {
+        if ((wanted >> i & 1) == 0)
+            continue;
+        chosen->head[chosen->n] = i;
+        chosen->tasks[chosen->n++] = head[i].task;
     }
     return RZ_OK;
 }
 
-/* ---- the table on standard output ---- */
-
-static const char *figure(double value, int decimals, char out[16])
+/* The risks are those that the daemon would have given: the same predictor. */
+static rz_status score(void *context, size_t task, const rz_timeline *const *timelines,
+                       const int32_t *as_of, size_t n, evaluate_score *out, rz_error *error)
 {
-    if (isfinite(value))
-        (void)snprintf(out, 16, "%.*f", decimals, value);
-    else
-        (void)snprintf(out, 16, "-");
-    return out;
-}
-
-static void print_task(const rz_report_task *t, bool truth)
-{
-    char a[16], b[16], c[16], interval[40] = "";
-    if (isfinite(t->model.auroc.low))
-        (void)snprintf(interval, sizeof interval, "[%.3f, %.3f]", t->model.auroc.low,
-                       t->model.auroc.high);
-    (void)printf("%-16s %7zu %6zu  %6s %-14s  %7s", t->task.name, t->model.n, t->model.positives,
-                 figure(t->model.auroc.value, 3, a), interval,
-                 figure(t->baseline.auroc.value, 3, b));
-    (void)printf("  %6s  %7s", figure(t->model.average_precision.value, 3, a),
-                 figure(t->baseline.average_precision.value, 3, b));
-    if (truth)
-        (void)printf("  %6s  %6s", figure(t->against_truth.average_precision.value, 3, a),
-                     figure(t->against_truth.auroc.value, 3, b));
-    (void)printf("  %5s  %5s\n", figure(t->model.calibration_slope.value, 2, a),
-                 figure(t->model.observed_to_expected.value, 2, c));
-    if (t->model.reason != NULL)
-        (void)printf("%-16s (%s)\n", "", t->model.reason);
-}
-
-static void print_table(const rz_report *r, bool truth)
-{
-    char a[16], b[16], c[16];
-    (void)printf("%s on %s\n\n%-16s %7s %6s  %6s %-14s  %7s  %6s  %7s", r->model_name, r->split,
-                 "task", "n", "pos", "AUROC", "95 % interval", "age+sex", "AP", "age+sex");
-    if (truth)
-        (void)printf("  %6s  %6s", "AP*", "AUROC*");
-    (void)printf("  %5s  %5s\n", "slope", "O:E");
-    for (size_t i = 0; i < r->n_tasks; i++)
-        print_task(&r->tasks[i], truth);
-    if (truth)
-        (void)puts("\n* of the true risk itself, the best that can be reached\n");
-    for (size_t i = 0; truth && i < r->n_tasks; i++) {
-        const rz_report_truth *t = &r->tasks[i].against_truth;
-        (void)printf("%-16s predicted / true %s, logit slope %s, intercept %s; %zu matched, %zu at "
-                     "another index day, %zu unknown\n",
-                     r->tasks[i].task.name, figure(t->ratio, 3, a), figure(t->slope, 3, b),
-                     figure(t->intercept, 3, c), t->matched, t->other_day, t->missing);
-    }
-    (void)puts("\n" RZ_REPORT_NOTICE);
-}
-
-/* ---- files ---- */
-
-static rz_status write_scores(const rz_report *r, const char *path, rz_error *error)
-{
-    rz_atomic_file file = {0};
-    rz_status status = rz_atomic_file_open(&file, path, error);
-    if (status != RZ_OK)
-        return status;
-    (void)fputs("task,patient_key,index_day,label,probability,age_sex,truth\n", file.stream);
-    for (size_t t = 0; t < r->n_tasks; t++) {
-        const rz_report_task *task = &r->tasks[t];
-        for (size_t i = 0; i < task->n; i++) {
-            char day[RZ_DAY_TEXT];
-            (void)fprintf(file.stream, "%s,%lld,%s,%d,%.9g,%.9g,", task->task.name,
-                          (long long)task->member[i]->patient,
-                          rz_day_text(task->member[i]->index_day, day), task->label[i],
-                          task->probability[i], task->age_sex[i]);
-            if (task->against_truth.given && !isnan(task->truth[i]))
-                (void)fprintf(file.stream, "%.9g", task->truth[i]);
-            (void)fputc('\n', file.stream);
-        }
-    }
-    return rz_atomic_file_commit(&file, error); /* also finds what a write above has failed with */
-}
-
-static rz_status write_json(const rz_report *r, const char *path, rz_error *error)
-{
-    json_t *json = rz_report_json(r);
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
-    rz_status status = text != NULL ? rz_file_write(path, text, strlen(text), error)
-                                    : rz_fail(error, RZ_E_NO_MEMORY, "no memory for %s", path);
-    free(text);
-    json_decref(json);
-    return status;
-}
-
-static rz_status write_html(const rz_report *r, const char *path, rz_error *error)
-{
-    enum { PAGE_BYTES_MAX = 256 << 20 };
-    rz_buffer page;
-    rz_buffer_init(&page, PAGE_BYTES_MAX);
-    rz_status status = rz_report_html(r, &page, error);
-    if (status == RZ_OK)
-        status = rz_file_write(path, page.data, page.length, error);
-    rz_buffer_done(&page);
-    return status;
-}
-
-static rz_status write_files(const rz_report *r, const char *folder, rz_error *error)
-{
-    static const struct {
-        const char *name;
-        rz_status (*write)(const rz_report *, const char *, rz_error *);
-    } files[] = {
-        {"scores.csv", write_scores}, {"report.html", write_html}, {"report.json", write_json}};
-    rz_status status = RZ_OK;
-    for (size_t i = 0; status == RZ_OK && i < RZ_COUNT(files); i++) {
-        char *path = rz_path_join(folder, files[i].name);
-        status = path != NULL ? files[i].write(r, path, error)
-                              : rz_fail(error, RZ_E_NO_MEMORY, "no memory to write %s", folder);
-        free(path);
+    const chosen_heads *c = context;
+    rz_predict_options options = rz_predict_options_defaults();
+    options.heads = (uint64_t)1 << c->head[task];
+    rz_status status =
+        rz_predictor_risks(c->predictor, timelines, as_of, n, &options, c->risks, error);
+    for (size_t i = 0; status == RZ_OK && i < n; i++) {
+        const rz_risk *r = &c->risks[i];
+        if (isnan(r->probability))
+            return rz_fail(error, RZ_E_INTERNAL,
+                           "task %s: a patient of the cohort has no risk (%s)", c->tasks[task].name,
+                           rz_reason_text(r->eligibility.reason));
+        out[i] = (evaluate_score){
+            .probability = r->probability, .age_sex = r->age_sex_average, .logit = r->logit};
     }
     return status;
 }
@@ -243,35 +168,27 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
                               .seed = (uint64_t)rz_options_int(options, "seed")};
     char split[32], data_sha256[RZ_SHA256_TEXT], date[RZ_DAY_TEXT], name[256];
     const char *truth_path = rz_options_text(options, "truth"),
-               *out = rz_options_text(options, "out");
-    const rz_head *heads = NULL;
-    size_t n_heads = rz_predictor_heads(predictor, &heads);
-    rz_task *tasks = calloc(n_heads + 1, sizeof *tasks);
+               *out = rz_options_text(options, "out"), *scores = rz_options_text(options, "scores");
+    chosen_heads chosen = {0};
     truth_table truth = {0};
     rz_progress progress = program_progress();
     folder_name(rz_options_text(options, "model"), name);
-    rz_report report = {.model_name = name,
-                        .model_sha256 = rz_predictor_sha256(predictor),
-                        .tasks_sha256 = rz_predictor_tasks_sha256(predictor),
-                        .data_sha256 = data_sha256,
-                        .model = rz_predictor_model(predictor),
-                        .date = rz_day_text(rz_day_today(), date),
-                        .split = split,
-                        .bootstraps = asked.bootstraps,
-                        .seed = asked.seed};
-    rz_status status = RZ_OK;
-    if (tasks == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", n_heads);
-    for (size_t i = 0; status == RZ_OK && i < n_heads; i++)
-        tasks[i] = heads[i].task;
-    if (status == RZ_OK)
-        status = read_split(options, &asked, split, error);
+    evaluation result = {.report = {.model_name = name,
+                                    .model_sha256 = rz_predictor_sha256(predictor),
+                                    .tasks_sha256 = rz_predictor_tasks_sha256(predictor),
+                                    .data_sha256 = data_sha256,
+                                    .model = rz_predictor_model(predictor),
+                                    .date = rz_day_text(rz_day_today(), date),
+                                    .split = split,
+                                    .bootstraps = asked.bootstraps,
+                                    .seed = asked.seed}};
+    rz_status status = read_split(options, &asked, split, error);
     if (status == RZ_OK)
         status = check_unseen(&asked, rz_predictor_origin(predictor)->split, error);
     if (status == RZ_OK)
-        status = read_tasks(options, predictor, &asked.heads, error);
+        status = choose_heads(options, predictor, &chosen, error);
     if (status == RZ_OK && truth_path != NULL)
-        status = truth_table_read(truth_path, store, tasks, n_heads, &truth, error);
+        status = truth_table_read(truth_path, store, chosen.tasks, chosen.n, &truth, error);
     if (truth_path != NULL)
         asked.truth = &truth;
     if (status == RZ_OK)
@@ -279,19 +196,24 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
     /* Before the work, whose result would have nowhere to go. */
     if (status == RZ_OK && out != NULL)
         status = rz_folder_make(out, error);
+    const evaluate_subject subject = {
+        .tasks = chosen.tasks, .n_tasks = chosen.n, .score = score, .context = &chosen};
     if (status == RZ_OK)
-        status = evaluate(store, predictor, &asked, &progress, &report, error);
+        status = evaluate(store, &subject, &asked, &progress, &result, error);
     program_progress_end();
     if (status == RZ_OK)
-        print_table(&report, truth_path != NULL);
+        evaluation_print(&result, truth_path != NULL);
     if (status == RZ_OK && truth.foreign > 0)
         (void)printf("%zu rows of %s name tasks or patients that are not here\n", truth.foreign,
                      truth_path);
     if (status == RZ_OK && out != NULL)
-        status = write_files(&report, out, error);
-    rz_report_done(&report);
+        status = evaluation_write(&result, out, error);
+    if (status == RZ_OK && scores != NULL)
+        status = evaluation_write_scores(&result, scores, error);
+    evaluation_done(&result);
     truth_table_done(&truth);
-    free(tasks);
+    free(chosen.tasks);
+    free(chosen.risks);
     return status;
 }
 

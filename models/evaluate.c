@@ -1,5 +1,5 @@
-/* Cohorts, predictions and figures, task by task. The risks are those that the daemon would have
- * given on the index day: the same predictor, and only what was known then. */
+/* Cohorts, scores and figures, task by task. Scores are made of what was known on the index day, as
+ * the daemon would have made them. */
 #include "evaluate.h"
 
 #include "base/portable_math.h"
@@ -8,7 +8,6 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { PATIENTS_PER_CALL = 128 };
 enum { TIMELINES_BYTES_MAX = 512 << 20 };
 
 /* A simulated risk of 0 or 1 comes from a finite number of continuations and has no logit. */
@@ -16,21 +15,21 @@ static const double NEAREST = 1e-4;
 
 static bool chosen(const evaluate_options *o, const rz_cohort_member *m)
 {
-    if (o->rule.n_folds > 0)
-        return rz_split_by(o->rule, m->hash) == RZ_SPLIT_HELD_OUT;
-    return o->all || m->split == o->split;
+    return o->all || rz_split_by(o->rule, m->hash) == o->split;
 }
 
-static rz_status choose_members(const evaluate_options *o, rz_report_task *t, rz_error *error)
+static rz_status choose_members(const evaluate_options *o, rz_report_task *t, double **logit,
+                                rz_error *error)
 {
     size_t room = t->cohort.n > 0 ? t->cohort.n : 1;
+    *logit = calloc(room, sizeof **logit);
     t->member = calloc(room, sizeof *t->member);
     t->probability = calloc(room, sizeof *t->probability);
     t->age_sex = calloc(room, sizeof *t->age_sex);
     t->truth = calloc(room, sizeof *t->truth);
     t->label = calloc(room, sizeof *t->label);
-    if (t->member == NULL || t->probability == NULL || t->age_sex == NULL || t->truth == NULL ||
-        t->label == NULL)
+    if (*logit == NULL || t->member == NULL || t->probability == NULL || t->age_sex == NULL ||
+        t->truth == NULL || t->label == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu patients", room);
     for (size_t i = 0; i < t->cohort.n; i++) {
         const rz_cohort_member *m = &t->cohort.members[i];
@@ -63,28 +62,25 @@ static rz_status load(rz_store *store, const rz_report_task *t, size_t first, si
     return RZ_OK;
 }
 
-static rz_status predict(rz_store *store, rz_predictor *predictor, size_t head, rz_report_task *t,
-                         rz_risk *risks, rz_arena *arena, const rz_progress *progress,
-                         rz_error *error)
+static rz_status score(rz_store *store, const evaluate_subject *subject, size_t task,
+                       rz_report_task *t, double *logit, rz_arena *arena,
+                       const rz_progress *progress, rz_error *error)
 {
-    const rz_timeline *timelines[PATIENTS_PER_CALL];
-    int32_t as_of[PATIENTS_PER_CALL];
-    rz_predict_options options = rz_predict_options_defaults();
-    options.heads = (uint64_t)1 << head;
-    for (size_t first = 0; first < t->n; first += PATIENTS_PER_CALL) {
-        size_t n = t->n - first < PATIENTS_PER_CALL ? t->n - first : PATIENTS_PER_CALL;
+    const rz_timeline *timelines[EVALUATE_PATIENTS_PER_CALL];
+    evaluate_score scores[EVALUATE_PATIENTS_PER_CALL];
+    int32_t as_of[EVALUATE_PATIENTS_PER_CALL];
+    for (size_t first = 0; first < t->n; first += EVALUATE_PATIENTS_PER_CALL) {
+        size_t left = t->n - first;
+        size_t n = left < EVALUATE_PATIENTS_PER_CALL ? left : EVALUATE_PATIENTS_PER_CALL;
         rz_status status = load(store, t, first, n, arena, timelines, as_of, error);
         if (status == RZ_OK)
-            status = rz_predictor_risks(predictor, timelines, as_of, n, &options, risks, error);
+            status = subject->score(subject->context, task, timelines, as_of, n, scores, error);
         if (status != RZ_OK)
             return status;
         for (size_t i = 0; i < n; i++) {
-            if (isnan(risks[i].probability))
-                return rz_fail(error, RZ_E_INTERNAL,
-                               "task %s: a patient of the cohort has no risk (%s)", t->task.name,
-                               rz_reason_text(risks[i].eligibility.reason));
-            t->probability[first + i] = risks[i].probability;
-            t->age_sex[first + i] = risks[i].age_sex_average;
+            t->probability[first + i] = scores[i].probability;
+            t->age_sex[first + i] = scores[i].age_sex;
+            logit[first + i] = scores[i].logit;
         }
         rz_progress_report report = {.phase = t->task.name,
                                      .done = first + n,
@@ -149,7 +145,7 @@ static rz_status truth_figures(const double *truth, const double *predicted, con
                               &out->precision_lost, error);
 }
 
-static rz_status against_truth(const evaluate_options *o, size_t head, rz_report_task *t,
+static rz_status against_truth(const evaluate_options *o, size_t task, rz_report_task *t,
                                rz_error *error)
 {
     rz_report_truth figures = {.given = true};
@@ -162,7 +158,7 @@ static rz_status against_truth(const evaluate_options *o, size_t head, rz_report
     for (size_t i = 0; status == RZ_OK && i < t->n; i++) {
         bool other_day;
         t->truth[i] = NAN;
-        if (!truth_table_find(o->truth, head, t->member[i]->patient, t->member[i]->index_day,
+        if (!truth_table_find(o->truth, task, t->member[i]->patient, t->member[i]->index_day,
                               &t->truth[i], &other_day)) {
             figures.other_day += other_day ? 1 : 0;
             figures.missing += other_day ? 0 : 1;
@@ -184,7 +180,7 @@ static rz_status against_truth(const evaluate_options *o, size_t head, rz_report
 
 /* ---- all of it ---- */
 
-static rz_status figures(const evaluate_options *o, size_t head, rz_report_task *t, rz_error *error)
+static rz_status figures(const evaluate_options *o, size_t task, rz_report_task *t, rz_error *error)
 {
     rz_status status = rz_metrics_compute(t->probability, t->label, t->n, o->bootstraps, o->seed,
                                           &t->model, error);
@@ -195,61 +191,61 @@ static rz_status figures(const evaluate_options *o, size_t head, rz_report_task 
         status = rz_metrics_compare(t->probability, t->age_sex, t->label, t->n, o->bootstraps,
                                     o->seed, &t->auroc_gain, &t->precision_gain, error);
     if (status == RZ_OK && o->truth != NULL)
-        status = against_truth(o, head, t, error);
+        status = against_truth(o, task, t, error);
     return status;
 }
 
-static rz_status build_cohorts(rz_store *store, const rz_head *heads, const size_t *head,
+static rz_status build_cohorts(rz_store *store, const evaluate_subject *subject,
                                const rz_progress *progress, rz_report *report, rz_error *error)
 {
-    rz_task *tasks = calloc(report->n_tasks, sizeof *tasks);
-    rz_cohort *cohorts = calloc(report->n_tasks, sizeof *cohorts);
-    rz_status status = RZ_OK;
-    if (tasks == NULL || cohorts == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", report->n_tasks);
-    for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++)
-        report->tasks[i].task = tasks[i] = heads[head[i]].task;
-    if (status == RZ_OK)
-        status = rz_cohort_build(store, tasks, report->n_tasks, RZ_COHORT_SEED, progress, cohorts,
-                                 error);
-    for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++)
+    rz_cohort *cohorts = calloc(subject->n_tasks + 1, sizeof *cohorts);
+    if (cohorts == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", subject->n_tasks);
+    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, RZ_COHORT_SEED,
+                                       progress, cohorts, error);
+    for (size_t i = 0; status == RZ_OK && i < subject->n_tasks; i++) {
+        report->tasks[i].task = subject->tasks[i];
         report->tasks[i].cohort = cohorts[i];
-    free(tasks);
+    }
     free(cohorts);
     return status;
 }
 
-rz_status evaluate(rz_store *store, rz_predictor *predictor, const evaluate_options *options,
-                   const rz_progress *progress, rz_report *report, rz_error *error)
+rz_status evaluate(rz_store *store, const evaluate_subject *subject,
+                   const evaluate_options *options, const rz_progress *progress, evaluation *e,
+                   rz_error *error)
 {
-    const rz_head *heads = NULL;
-    size_t n_heads = rz_predictor_heads(predictor, &heads), head[RZ_HEADS_MAX];
+    rz_report *report = &e->report;
     rz_arena arena;
     rz_arena_init(&arena, TIMELINES_BYTES_MAX);
-    report->n_tasks = 0;
-    for (size_t i = 0; i < n_heads; i++)
-        if ((options->heads >> i & 1) != 0)
-            head[report->n_tasks++] = i;
-    rz_risk *risks = calloc(PATIENTS_PER_CALL, sizeof *risks);
-    report->tasks = calloc(report->n_tasks + 1, sizeof *report->tasks);
+    report->tasks = calloc(subject->n_tasks + 1, sizeof *report->tasks);
+    e->logit = calloc(subject->n_tasks + 1, sizeof *e->logit);
+    e->rule = options->rule;
     rz_status status = RZ_OK;
-    if (risks == NULL || report->tasks == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu tasks", report->n_tasks);
-    if (report->tasks == NULL)
-        report->n_tasks = 0;
+    if (report->tasks == NULL || e->logit == NULL)
+        status =
+            rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu tasks", subject->n_tasks);
+    else
+        report->n_tasks = subject->n_tasks;
     if (status == RZ_OK)
-        status = build_cohorts(store, heads, head, progress, report, error);
+        status = build_cohorts(store, subject, progress, report, error);
     for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++) {
         rz_report_task *t = &report->tasks[i];
-        status = choose_members(options, t, error);
+        status = choose_members(options, t, &e->logit[i], error);
         if (status == RZ_OK)
-            status = predict(store, predictor, head[i], t, risks, &arena, progress, error);
+            status = score(store, subject, i, t, e->logit[i], &arena, progress, error);
         if (status == RZ_OK)
-            status = figures(options, head[i], t, error);
+            status = figures(options, i, t, error);
     }
-    if (status != RZ_OK)
-        rz_report_done(report);
-    free(risks);
     rz_arena_done(&arena);
     return status;
+}
+
+void evaluation_done(evaluation *e)
+{
+    for (size_t i = 0; e->logit != NULL && i < e->report.n_tasks; i++)
+        free(e->logit[i]);
+    free(e->logit);
+    rz_report_done(&e->report);
+    *e = (evaluation){0};
 }

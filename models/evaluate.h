@@ -1,5 +1,5 @@
-/* Evaluation: a model's tasks on a store's patients, beside age and sex and, where it is known, the
- * truth. Fills what core/report writes. */
+/* Evaluation: the risks of tasks on a store's patients, beside age and sex and, where it is known,
+ * the truth. Fills what core/report writes. Who scores is the caller's: a model or a baseline. */
 #ifndef RZ_MODELS_EVALUATE_H
 #define RZ_MODELS_EVALUATE_H
 
@@ -8,22 +8,57 @@
 #include "train/split.h"
 #include "truth_table.h"
 
+typedef struct evaluate_score {
+    double probability, age_sex; /* the risk, and that by age and sex alone */
+    double logit;                /* raw, before correction and calibration */
+} evaluate_score;
+
+typedef struct evaluate_subject {
+    const rz_task *tasks; /* [n_tasks] borrowed */
+    size_t n_tasks;
+    /* Scores of n patients for task `task`, from what was known on their index days. */
+    rz_status (*score)(void *context, size_t task, const rz_timeline *const *timelines,
+                       const int32_t *as_of, size_t n, evaluate_score *out, rz_error *error);
+    void *context;
+} evaluate_subject;
+
+enum { EVALUATE_PATIENTS_PER_CALL = 128 }; /* the largest n of a call of score */
+
 typedef struct evaluate_options {
     rz_split split;
     bool all;                 /* every split, whatever `split` says */
-    rz_split_rule rule;       /* with n_folds > 0: that held-out fold, in place of the split */
-    uint64_t heads;           /* bit i: head i */
-    const truth_table *truth; /* NULL: not known; its tasks are the model's heads, in their order */
+    rz_split_rule rule;       /* what `split` is a part of */
+    const truth_table *truth; /* NULL: not known; its tasks are the subject's, in their order */
     unsigned bootstraps;
     uint64_t seed;
 } evaluate_options;
 
-/* Builds the cohorts with the model's own task definitions, predicts on the index days from what
- * was known then, and computes every figure. report->tasks is filled and to be freed with
- * rz_report_done; the other members are the caller's.
- * Errors  those of the store and the predictor; RZ_E_CANCELED. */
-RZ_MUST_CHECK rz_status evaluate(rz_store *store, rz_predictor *predictor,
+/* What came out of it. Zero it and fill report's own members; done frees the rest. */
+typedef struct evaluation {
+    rz_report report;
+    rz_split_rule rule; /* as asked for */
+    double **logit;     /* [report.n_tasks][task.n] owned */
+} evaluation;
+
+/* Builds the cohorts, scores on the index days and computes every figure.
+ * Errors  those of the store and of the subject; RZ_E_CANCELED. */
+RZ_MUST_CHECK rz_status evaluate(rz_store *store, const evaluate_subject *subject,
                                  const evaluate_options *options, const rz_progress *progress,
-                                 rz_report *report, rz_error *error);
+                                 evaluation *out, rz_error *error);
+void evaluation_done(evaluation *evaluation); /* accepts a zeroed one */
+
+/* ---- what is left of it (evaluation_files.c) ---- */
+
+/* The table on standard output. */
+void evaluation_print(const evaluation *evaluation, bool truth);
+
+/* One row a patient: task, patient_key, index_day, split, label, logit, probability, age_sex,
+ * truth. Patient and index day pair the rows of two subjects on one store. */
+RZ_MUST_CHECK rz_status evaluation_write_scores(const evaluation *evaluation, const char *path,
+                                                rz_error *error);
+
+/* report.json, report.html and scores.csv in a folder that is there, each whole or not at all. */
+RZ_MUST_CHECK rz_status evaluation_write(const evaluation *evaluation, const char *folder,
+                                         rz_error *error);
 
 #endif

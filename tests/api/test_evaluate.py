@@ -73,6 +73,30 @@ class Evaluate(Trained):
                         self.assertLessEqual(figures[got]["low"], figures[got]["high"])
                     self.assertEqual(sum(b["n"] for b in figures["deciles"]), len(rows))
 
+    def test_scores_are_written_alone_and_in_the_report_s_folder(self):
+        text = train("evaluate", "--db", self.db, "--model", self.risks, "--split", "all",
+                     "--bootstraps", "0", "--scores", self.at("all.csv"))
+        self.assertIn("ckd", text)
+        with open(self.at("all.csv"), encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual(list(rows[0]), ["task", "patient_key", "index_day", "split", "label",
+                                         "logit", "probability", "age_sex", "truth"])
+        self.assertEqual({r["split"] for r in rows}, {"train", "tuning", "held_out"})
+        self.evaluate("--split", "tuning")
+        for task in ("ckd", "amlodipine"):
+            part = scores(self.at("report"), task)
+            self.assertGreater(len(part), 20)
+            self.assertEqual(part, [r for r in rows if r["task"] == task and
+                                    r["split"] == "tuning"])
+            calibration = next(t["calibration"] for t in read(self.risks, "tasks.json")["tasks"]
+                               if t["task"]["name"] == task)
+            prevalence, prior = calibration["prevalence"], calibration["training_prior"]
+            shift = math.log(prevalence / (1 - prevalence)) - math.log(prior / (1 - prior))
+            line = (calibration["map"]["intercept"] +
+                    calibration["map"]["slope"] * (column(part, "logit") + shift))
+            numpy.testing.assert_allclose(column(part, "probability"), 1 / (1 + numpy.exp(-line)),
+                                          rtol=1e-6)
+
     def test_one_task_of_several(self):
         report = self.evaluate("--task", "ckd")
         self.assertEqual([t["name"] for t in report["tasks"]], ["ckd"])
