@@ -109,10 +109,9 @@ static rz_status save(void *object, rz_buffer *out, rz_error *error)
     return status == RZ_OK ? RZ_OK : rz_fail(error, status, "the coefficients are too many");
 }
 
-static const engine_setting full[] = {{.penalty = 1.0},    {.penalty = 3.0},    {.penalty = 10.0},
-                                      {.penalty = 30.0},   {.penalty = 100.0},  {.penalty = 300.0},
-                                      {.penalty = 1000.0}, {.penalty = 3000.0}, {.penalty = 1e4},
-                                      {.penalty = 3e4}};
+static const engine_setting full[] = {{.penalty = 10.0},  {.penalty = 30.0},   {.penalty = 100.0},
+                                      {.penalty = 300.0}, {.penalty = 1000.0}, {.penalty = 3000.0},
+                                      {.penalty = 1e4},   {.penalty = 3e4}};
 static const engine_setting small[] = {{.penalty = 10.0}, {.penalty = 100.0}, {.penalty = 1000.0}};
 
 const engine engine_logistic = {.name = "logistic",

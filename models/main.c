@@ -3,18 +3,22 @@
 #include "base/size.h"
 #include "program.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct {
     const char *name;
     command_fn *run;
     const char *help;
+    bool openmp; /* calls XGBoost */
 } commands[] = {
     {"simulate", cmd_simulate, "make claims of patients who do not exist, with true risks"},
     {"import", cmd_import, "read claims from files into a database"},
     {"vocab", cmd_vocab, "count the codes of the training split into a vocabulary"},
     {"pretrain", cmd_pretrain, "learn histories from a database"},
     {"finetune", cmd_finetune, "learn tasks and calibrate their risks"},
+    {"baseline", cmd_baseline, "learn a task from counts, to compare with", true},
     {"calibrate", cmd_calibrate, "calibrate a model anew on a database"},
     {"evaluate", cmd_evaluate, "measure a model on patients it has not seen"},
     {"show", cmd_show, "show a size's tensors, or what a model's folder holds"},
@@ -30,6 +34,14 @@ static void print_usage(FILE *out)
     for (size_t i = 0; commands[i].name != NULL; i++)
         (void)fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
     (void)fputs("\n`rezept-train COMMAND --help` tells more.\n", out);
+}
+
+/* OpenMP's threads, which XGBoost brings, wait for each other spinning unless this is set when the
+ * program is loaded; on a machine with other work that takes ten times the work itself. */
+static void wait_asleep(char **argv)
+{
+    if (getenv("OMP_WAIT_POLICY") == NULL && setenv("OMP_WAIT_POLICY", "passive", 1) == 0)
+        (void)execv("/proc/self/exe", argv); /* without it all is slower, no more */
 }
 
 int main(int argc, char **argv)
@@ -53,6 +65,8 @@ int main(int argc, char **argv)
         i++;
     if (status == RZ_OK && commands[i].name == NULL)
         status = rz_fail(&error, RZ_E_USAGE, "there is no command %s; --help lists them", argv[1]);
+    if (status == RZ_OK && commands[i].openmp)
+        wait_asleep(argv);
     if (status == RZ_OK)
         status = commands[i].run(argc - 1, argv + 1, &error);
     program_progress_end();

@@ -10,8 +10,8 @@
 /* A command: returns a status; the error is printed by main, which also chooses the exit code. */
 typedef rz_status command_fn(int argc, char *const *argv, rz_error *error);
 
-command_fn cmd_simulate, cmd_import, cmd_vocab, cmd_pretrain, cmd_finetune, cmd_calibrate,
-    cmd_evaluate, cmd_show;
+command_fn cmd_simulate, cmd_import, cmd_vocab, cmd_pretrain, cmd_finetune, cmd_baseline,
+    cmd_calibrate, cmd_evaluate, cmd_show;
 
 /* Reads flags and environment (prefix REZEPT) into options made from `table`. When --help was
  * asked for, prints `usage` and the table and sets *stop. An operand is an error unless

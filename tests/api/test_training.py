@@ -189,7 +189,8 @@ class Refusals(Trained):
         self.assertEqual(show(self.risks)["done"], "verified")
 
     def test_operands_are_refused(self):
-        for command in ("simulate", "vocab", "pretrain", "finetune", "calibrate", "evaluate"):
+        for command in ("simulate", "vocab", "pretrain", "finetune", "baseline", "calibrate",
+                        "evaluate"):
             self.assertIn(f'{command} takes no operand, not "yes"', train(command, "yes", code=2))
 
     def test_a_base_model_has_nothing_to_calibrate(self):
