@@ -58,6 +58,7 @@ typedef struct rz_batch {
     uint8_t *age_hidden; /* [n_tokens] 1 where the age is replaced by the learned vector */
     uint32_t *unmapped;  /* [n_seqs] events that became UNKNOWN */
     uint32_t *left_out;  /* [n_seqs] older tokens beyond the context */
+    uint32_t unmapped_systems[RZ_SYSTEM_COUNT]; /* the same events, by their code system */
     size_t seqs_capacity, tokens_capacity;
 } rz_batch;
 

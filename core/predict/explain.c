@@ -197,7 +197,7 @@ rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline
         status = make_variants(&e, model, timeline, as_of, error);
     if (status == RZ_OK)
         status = predictor_run(predictor, e.list, e.days, e.n_variants, options->batch_tokens_max,
-                               e.logits, NULL, NULL, error);
+                               e.logits, NULL, error);
     for (size_t k = 0; k < n_rows && status == RZ_OK; k++)
         if (rows[k].eligibility.reason == RZ_REASON_NONE)
             rank(&e, model, limit, &rows[k]);

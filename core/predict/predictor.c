@@ -9,6 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 rz_predict_options rz_predict_options_defaults(void)
 {
@@ -175,21 +176,39 @@ static rz_status check_finite(const rz_model *model, const float *logits, size_t
     return RZ_OK;
 }
 
+static double now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static void count_histories(const rz_batch *batch, history_counts *counts,
+                            rz_predict_figures *figures)
+{
+    for (size_t i = 0; i < batch->n_seqs; i++)
+        counts[i] = (history_counts){.tokens = batch->offsets[i + 1] - batch->offsets[i],
+                                     .unmapped = batch->unmapped[i],
+                                     .left_out = batch->left_out[i]};
+    for (int system = 0; system < RZ_SYSTEM_COUNT; system++)
+        figures->unmapped[system] += batch->unmapped_systems[system];
+}
+
 rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timelines,
                         const int32_t *as_of, size_t n, size_t tokens_max, float *logits,
-                        uint32_t *unmapped, uint32_t *left_out, rz_error *error)
+                        history_counts *counts, rz_error *error)
 {
     const rz_model *model = predictor->checkpoint.model;
     rz_batch *batch = &predictor->batch;
     rz_status status = RZ_OK;
     for (size_t first = 0, k; first < n && status == RZ_OK; first += k) {
         k = group_size(model, timelines, first, n, tokens_max);
+        double began = now_s();
         status =
             model->family->batch_build(model, timelines + first, as_of + first, k, batch, error);
-        if (status == RZ_OK && unmapped != NULL)
-            memcpy(unmapped + first, batch->unmapped, k * sizeof *unmapped);
-        if (status == RZ_OK && left_out != NULL)
-            memcpy(left_out + first, batch->left_out, k * sizeof *left_out);
+        predictor->figures.tokenize_s += now_s() - began;
+        if (status == RZ_OK && counts != NULL)
+            count_histories(batch, counts + first, &predictor->figures);
         if (status != RZ_OK || logits == NULL)
             continue;
         rz_outputs outputs = {0};
@@ -249,17 +268,16 @@ static void finish_row(const rz_predictor *predictor, const float *logits, rz_ri
 /* Memory of one call, for n patients. */
 typedef struct call {
     size_t n_wanted;
-    size_t *order; /* [n] patients that want a risk first, then the others */
-    float *logits; /* [n_wanted, n_heads], in that order */
-    uint32_t *unmapped, *left_out;
+    size_t *order;          /* [n] patients that want a risk first, then the others */
+    float *logits;          /* [n_wanted, n_heads], in that order */
+    history_counts *counts; /* [n], in that order */
 } call;
 
 static void call_done(call *c)
 {
     free(c->order);
     free(c->logits);
-    free(c->unmapped);
-    free(c->left_out);
+    free(c->counts);
 }
 
 static rz_status call_init(call *c, size_t n, size_t n_heads, rz_error *error)
@@ -268,10 +286,9 @@ static rz_status call_init(call *c, size_t n, size_t n_heads, rz_error *error)
     if (rz_size_mul(n, n_heads * sizeof *c->logits, &floats)) {
         c->order = malloc(n * sizeof *c->order);
         c->logits = malloc(floats);
-        c->unmapped = malloc(n * sizeof *c->unmapped);
-        c->left_out = malloc(n * sizeof *c->left_out);
+        c->counts = malloc(n * sizeof *c->counts);
     }
-    if (c->order == NULL || c->logits == NULL || c->unmapped == NULL || c->left_out == NULL)
+    if (c->order == NULL || c->logits == NULL || c->counts == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the risks of %zu patients", n);
     return RZ_OK;
 }
@@ -293,12 +310,11 @@ static rz_status run_call(rz_predictor *predictor, const rz_timeline *const *tim
     }
     rz_status status =
         predictor_run(predictor, predictor->group, predictor->group_days, c->n_wanted,
-                      options->batch_tokens_max, c->logits, c->unmapped, c->left_out, error);
+                      options->batch_tokens_max, c->logits, c->counts, error);
     if (status == RZ_OK)
         status = predictor_run(predictor, predictor->group + c->n_wanted,
                                predictor->group_days + c->n_wanted, n - c->n_wanted,
-                               options->batch_tokens_max, NULL, c->unmapped + c->n_wanted,
-                               c->left_out + c->n_wanted, error);
+                               options->batch_tokens_max, NULL, c->counts + c->n_wanted, error);
     return status;
 }
 
@@ -315,6 +331,7 @@ rz_status rz_predictor_risks(rz_predictor *predictor, const rz_timeline *const *
                        predictor->n_heads);
     if (n == 0)
         return RZ_OK;
+    predictor->figures = (rz_predict_figures){0};
     rz_status status = group_reserve(predictor, n, error);
     if (status == RZ_OK)
         status = call_init(&c, n, predictor->n_heads, error);
@@ -323,8 +340,9 @@ rz_status rz_predictor_risks(rz_predictor *predictor, const rz_timeline *const *
     for (size_t i = 0; i < n && status == RZ_OK; i++) {
         rz_risk *rows = out + c.order[i] * n_rows;
         for (size_t k = 0; k < n_rows; k++) {
-            rows[k].unmapped = c.unmapped[i];
-            rows[k].left_out = c.left_out[i];
+            rows[k].tokens = c.counts[i].tokens;
+            rows[k].unmapped = c.counts[i].unmapped;
+            rows[k].left_out = c.counts[i].left_out;
             if (i < c.n_wanted)
                 finish_row(predictor, c.logits + i * predictor->n_heads, &rows[k]);
         }
@@ -332,6 +350,8 @@ rz_status rz_predictor_risks(rz_predictor *predictor, const rz_timeline *const *
             status = predictor_explain(predictor, timelines[c.order[i]], as_of[c.order[i]], options,
                                        rows, n_rows, error);
     }
+    if (status == RZ_OK && options->figures != NULL)
+        *options->figures = predictor->figures;
     call_done(&c);
     return status;
 }

@@ -47,7 +47,7 @@ typedef struct rz_risk {
     double logit;                  /* raw, before correction */
     uint32_t similar_n, similar_positives;
     double age_sex_average; /* risk of people of this age and sex in the training record */
-    uint32_t unmapped, left_out;
+    uint32_t tokens, unmapped, left_out; /* of the history, as the model reads it */
     size_t n_contributions;
     rz_contribution contributions[RZ_CONTRIBUTIONS_MAX]; /* the largest by absolute change */
 } rz_risk;
@@ -66,11 +66,18 @@ const char *rz_predictor_tasks_sha256(const rz_predictor *predictor);           
 const rz_checkpoint_origin *rz_predictor_origin(const rz_predictor *predictor); /* borrowed */
 size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out);  /* borrowed */
 
+/* What one call took, and what it met; explanations are in the time, not in the counts. */
+typedef struct rz_predict_figures {
+    double tokenize_s;                  /* of the call's time: from timelines to packed batches */
+    uint32_t unmapped[RZ_SYSTEM_COUNT]; /* events that the vocabulary lacks, by code system */
+} rz_predict_figures;
+
 /* Options of one call. */
 typedef struct rz_predict_options {
     uint64_t heads;          /* bit i: answer head i; all bits set = all */
     unsigned explain;        /* contributions per risk, 0 … RZ_CONTRIBUTIONS_MAX */
     size_t batch_tokens_max; /* packed batches of at most so many tokens (at least one timeline) */
+    rz_predict_figures *figures; /* out, written on success; may be NULL */
 } rz_predict_options;
 
 rz_predict_options rz_predict_options_defaults(void); /* all heads, none, 16384 */

@@ -14,18 +14,23 @@ struct rz_predictor {
     const rz_timeline **group; /* [group_capacity] the timelines of one packed batch … */
     int32_t *group_days;       /* … and their as_of days */
     size_t group_capacity;
+    rz_predict_figures figures; /* of the call under way */
 };
 
 /* tasks.json from memory. */
 RZ_MUST_CHECK rz_status heads_parse(const char *text, size_t length, rz_head *heads, size_t *n,
                                     rz_error *error);
 
-/* Logits [n, n_heads] of n timelines in packed batches of about `tokens_max` tokens. Each output
- * may be NULL; without logits nothing but the tokens is made. */
+typedef struct history_counts { /* of one history */
+    uint32_t tokens, unmapped, left_out;
+} history_counts;
+
+/* Logits [n, n_heads] and counts [n] of n timelines in packed batches of about `tokens_max` tokens.
+ * Each output may be NULL; without logits nothing but the tokens is made, without counts the call's
+ * figures count no events. */
 RZ_MUST_CHECK rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timelines,
                                       const int32_t *as_of, size_t n, size_t tokens_max,
-                                      float *logits, uint32_t *unmapped, uint32_t *left_out,
-                                      rz_error *error);
+                                      float *logits, history_counts *counts, rz_error *error);
 
 /* Fills the contributions of the rows of one patient that have a risk. */
 RZ_MUST_CHECK rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline,

@@ -93,7 +93,7 @@ rz_status rz_sim_truths(const rz_sim_world *world, const rz_sim_patient *patient
         int32_t index_day;
         rz_attrition_step passed;
         out[i] = (rz_sim_truth){.has_row = false};
-        if (!rz_cohort_index(&tasks[i], timeline, days, n_days, RZ_COHORT_SEED, &index_day,
+        if (!rz_cohort_index(&tasks[i], timeline, days, n_days, 0, RZ_COHORT_SEED, &index_day,
                              &passed))
             continue;
         rz_sim_state state = patient->state;

@@ -27,10 +27,12 @@ const char *rz_attrition_text(rz_attrition_step step)
 /* Where in the patient's time the search for an index begins. It may depend on the first claim day
  * and on the facility's data end, never on what happened later: see the header. */
 static int64_t drawn_day(const rz_task *task, uint64_t patient_hash, const rz_claim_day *first,
-                         uint64_t seed)
+                         int32_t latest_days, uint64_t seed)
 {
     int64_t from = (int64_t)first->day + task->min_history_days;
     int64_t to = (int64_t)first->data_end_day - task->horizon_days;
+    if (latest_days > 0 && from < to - latest_days + 1)
+        from = to - latest_days + 1;
     unsigned char bytes[8];
     for (int i = 0; i < 8; i++) /* the same on every machine */
         bytes[i] = (unsigned char)(patient_hash >> (8 * i));
@@ -60,13 +62,14 @@ static rz_attrition_step day_step(const rz_task *task, const rz_task_facts *fact
 }
 
 bool rz_cohort_index(const rz_task *task, const rz_timeline *timeline, const rz_claim_day *days,
-                     size_t n_days, uint64_t seed, int32_t *index_day, rz_attrition_step *passed)
+                     size_t n_days, int32_t latest_days, uint64_t seed, int32_t *index_day,
+                     rz_attrition_step *passed)
 {
     rz_task_facts facts;
     *passed = RZ_ATTRITION_PATIENTS;
     if (n_days == 0)
         return false;
-    int64_t from = drawn_day(task, timeline->hash, &days[0], seed);
+    int64_t from = drawn_day(task, timeline->hash, &days[0], latest_days, seed);
     rz_task_facts_of(task, timeline, &facts);
     for (size_t i = 0; i < n_days; i++) {
         if (days[i].day < from)
@@ -103,7 +106,7 @@ rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task, const rz_timelin
 {
     int32_t index_day = RZ_DAY_NONE;
     rz_attrition_step passed;
-    bool chosen = rz_cohort_index(task, timeline, days, n_days, seed, &index_day, &passed);
+    bool chosen = rz_cohort_index(task, timeline, days, n_days, 0, seed, &index_day, &passed);
     if (chosen) {
         rz_status status = reserve(cohort, error);
         if (status != RZ_OK)

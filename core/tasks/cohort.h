@@ -60,9 +60,12 @@ typedef struct rz_cohort {
 } rz_cohort;
 
 /* The index day of one patient; false when none is eligible.
- * passed  the last step that some claim day passed */
+ * latest_days  the day is drawn from the latest so many that have a whole horizon in the data, for
+ *              those who ask about the present; 0 = from all of the record
+ * passed       the last step that some claim day passed */
 bool rz_cohort_index(const rz_task *task, const rz_timeline *timeline, const rz_claim_day *days,
-                     size_t n_days, uint64_t seed, int32_t *index_day, rz_attrition_step *passed);
+                     size_t n_days, int32_t latest_days, uint64_t seed, int32_t *index_day,
+                     rz_attrition_step *passed);
 
 /* Adds one patient (counts the attrition whether or not it becomes a member). */
 RZ_MUST_CHECK rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task,

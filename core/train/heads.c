@@ -3,13 +3,12 @@
 #include "train/heads.h"
 
 #include "metrics/metrics.h"
+#include "metrics/stability.h"
 #include "train/score.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { DECILES = 10 };
 
 static rz_split calibrated_part(const rz_labels *l)
 {
@@ -25,22 +24,6 @@ static json_t *interval(const rz_interval *i)
 {
     return json_pack("{s:o, s:o, s:o}", "value", number(i->value), "low", number(i->low), "high",
                      number(i->high));
-}
-
-static int by_value(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Minimum, the nine inner deciles, maximum; sorts the values. */
-static json_t *deciles(double *values, size_t n)
-{
-    json_t *out = json_array();
-    qsort(values, n, sizeof *values, by_value);
-    for (size_t i = 0; i <= DECILES; i++)
-        (void)json_array_append_new(out, number(values[i * (n - 1) / DECILES]));
-    return out;
 }
 
 typedef struct column { /* one head's labelled tuning rows */
@@ -125,19 +108,30 @@ static rz_status collect(const rz_labels *l, const rz_scored *s, size_t task, co
     return RZ_OK;
 }
 
-/* Distributions that drift is later measured against. */
+/* Distributions that drift is later measured against; uses up the columns. */
 static json_t *reference_json(const rz_labels *l, const rz_scored *s, size_t task, column *c)
 {
-    double unmapped = 0.0, tokens = 0.0;
+    double unmapped = 0.0, tokens = 0.0, *ages = c->base;
+    size_t n_ages = 0;
     for (size_t i = 0; i < s->n; i++) {
+        const rz_label_row *row = &l->rows[s->row[i]];
         if (l->part[s->row[i] * l->n_tasks + task] != calibrated_part(l))
             continue;
         unmapped += s->unmapped[i];
         tokens += s->tokens[i];
+        if (!isnan(row->age_years))
+            ages[n_ages++] = (double)row->age_years;
     }
-    return json_pack("{s:I, s:o, s:o, s:o}", "n", (json_int_t)c->n, "score_deciles",
-                     deciles(c->risk, c->n), "token_deciles", deciles(c->other, c->n),
-                     "unmapped_share", number(unmapped / tokens));
+    json_t *json = json_pack("{s:I, s:f, s:o}", "n", (json_int_t)c->n, "tokens", tokens,
+                             "unmapped_share", number(unmapped / tokens));
+    bool kept = json != NULL && rz_distribution_write(c->risk, c->n, "score", json) &&
+                rz_distribution_write(c->other, c->n, "token", json) &&
+                (n_ages == 0 || rz_distribution_write(ages, n_ages, "age", json));
+    if (!kept) {
+        json_decref(json);
+        json = NULL;
+    }
+    return json;
 }
 
 static rz_status fit_head(const rz_labels *l, const rz_scored *s, const rz_task *task, size_t t,

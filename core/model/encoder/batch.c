@@ -47,7 +47,10 @@ static void append(const rz_model *model, const rz_timeline *timeline, int32_t a
                                                   : RZ_TOKEN_NONE;
         if (token == RZ_TOKEN_NONE)
             continue;
-        unmapped += token < RZ_TOKEN_SPECIALS;
+        if (token < RZ_TOKEN_SPECIALS) {
+            unmapped++;
+            b->unmapped_systems[event->system]++;
+        }
         put(b, end, token, event->day, timeline->birth_day);
         if (!repeats(b, start + 2, end, model->config.repeat_days))
             end++;
@@ -72,6 +75,7 @@ rz_status encoder_batch_build(const rz_model *model, const rz_timeline *const *t
                               const int32_t *as_of, size_t n, rz_batch *out, rz_error *error)
 {
     out->n_seqs = out->n_tokens = 0;
+    memset(out->unmapped_systems, 0, sizeof out->unmapped_systems);
     rz_status status = rz_batch_reserve(out, n, 0, error);
     if (status != RZ_OK)
         return status;

@@ -164,16 +164,23 @@ static void rows_say_what_they_should(void **state)
     float *logits = calloc(2 * PATIENTS, sizeof *logits);
     size_t answered = 0, recorded = 0, shortened = 0;
     assert_non_null(logits);
-    rz_risk *rows = risks_of(0, PATIENTS, rz_predict_options_defaults());
-    check_ok(predictor_run(predictor, list, as_of, PATIENTS, 16384, logits, NULL, NULL, &error));
+    rz_predict_figures figures = {.tokenize_s = -1.0};
+    rz_predict_options options = rz_predict_options_defaults();
+    options.figures = &figures;
+    rz_risk *rows = risks_of(0, PATIENTS, options);
+    uint64_t unknown_codes = 0;
+    check_ok(predictor_run(predictor, list, as_of, PATIENTS, 16384, logits, NULL, &error));
     for (size_t p = 0; p < PATIENTS; p++) {
         uint32_t unknown = 0;
         for (size_t i = 0; i < timelines[p].n_events; i++)
             unknown += timelines[p].events[i].known_day <= as_of[p] &&
                        strcmp(timelines[p].events[i].code, "M000009") >= 0;
+        unknown_codes += unknown;
         for (size_t h = 0; h < 2; h++) {
             const rz_risk *row = &rows[2 * p + h];
             assert_int_equal(row->head, h);
+            assert_in_range(row->tokens, 2, 32);
+            assert_true(row->left_out == 0 || row->tokens == 32);
             assert_int_equal(row->unmapped, unknown);
             assert_int_equal(row->n_contributions, 0);
             assert_true(row->age_sex_average > 0 && row->age_sex_average < 1);
@@ -191,6 +198,14 @@ static void rows_say_what_they_should(void **state)
     assert_true(answered > 20);
     assert_true(recorded > 5);
     assert_true(shortened > 5);
+    assert_true(figures.tokenize_s > 0.0);
+    for (int system = 0; system < RZ_SYSTEM_COUNT; system++)
+        assert_int_equal(figures.unmapped[system], system == RZ_SYSTEM_LOCAL ? unknown_codes : 0);
+    /* Explaining runs shortened histories, which are not met in the world. */
+    options.explain = 4;
+    free(rows);
+    rows = risks_of(0, PATIENTS, options);
+    assert_int_equal(figures.unmapped[RZ_SYSTEM_LOCAL], unknown_codes);
     free(rows);
     free(logits);
 }

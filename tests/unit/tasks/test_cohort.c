@@ -35,7 +35,7 @@ static void the_first_eligible_day_from_the_drawn_one(void **state)
         for (int k = 39; k >= 0; k--)
             if (days[k].day >= from && days[k].day < 2001)
                 wanted = days[k].day;
-        bool found = rz_cohort_index(&task, &timeline, days, 40, 9, &index, &passed);
+        bool found = rz_cohort_index(&task, &timeline, days, 40, 0, 9, &index, &passed);
         assert_int_equal(found, wanted != RZ_DAY_NONE);
         if (!found) /* drawn after the outcome, or after the last claim */
             assert_int_equal(passed,
@@ -52,6 +52,33 @@ static void the_first_eligible_day_from_the_drawn_one(void **state)
     assert_int_equal(distinct, 21); /* every eligible day is somebody's index */
     /* drawn before the last eligible day in 596 of 1261 cases */
     check_near(chosen, 600 * 616.0 / 1261.0, 45);
+}
+
+/* Asked about the present, the day is drawn from the latest ones with a whole horizon alone. */
+static void the_latest_days(void **state)
+{
+    (void)state;
+    rz_task task = fixture_task();
+    const rz_timeline_event events[] = {VISIT(1000, 1010)};
+    rz_timeline timeline = TIMELINE(events);
+    rz_claim_day days[2000];
+    rz_attrition_step passed;
+    for (int i = 0; i < 2000; i++)
+        days[i] = (rz_claim_day){.day = 1010 + i, .data_end_day = 3000};
+    int32_t first = INT32_MAX, last = 0, index = 0;
+    for (uint64_t i = 1; i <= 3000; i++) {
+        timeline.hash = i * 0x9E3779B97F4A7C15u;
+        assert_true(rz_cohort_index(&task, &timeline, days, 2000, 100, 9, &index, &passed));
+        first = index < first ? index : first;
+        last = index > last ? index : last;
+    }
+    assert_int_equal(last, 2635);
+    assert_int_equal(first, 2536);
+    /* never before the required history */
+    assert_true(rz_cohort_index(&task, &timeline, days, 2000, 2000, 9, &index, &passed));
+    int32_t whole = 0;
+    assert_true(rz_cohort_index(&task, &timeline, days, 2000, 0, 9, &whole, &passed));
+    assert_int_equal(index, whole);
 }
 
 /* Patients whose outcome comes at a constant rate: the share of positives is that rate. A rule that
@@ -75,7 +102,7 @@ static void the_index_does_not_seek_the_outcome(void **state)
         rz_timeline timeline = TIMELINE(events);
         rz_attrition_step passed;
         timeline.hash = rz_rng_u64(&rng);
-        if (!rz_cohort_index(&task, &timeline, days, n, 1, &index, &passed))
+        if (!rz_cohort_index(&task, &timeline, days, n, 0, 1, &index, &passed))
             continue;
         members++;
         positives += rz_task_outcome(&task, &timeline, index, &outcome);
@@ -101,8 +128,8 @@ static void tasks_share_the_index(void **state)
         days[i] = (rz_claim_day){.day = 1010 + 40 * i, .data_end_day = 2600};
     for (uint64_t seed = 0; seed < 100; seed++) {
         int32_t a = 0, b = 0;
-        bool found = rz_cohort_index(&task, &timeline, days, 30, seed, &a, &passed);
-        assert_int_equal(rz_cohort_index(&other, &timeline, days, 30, seed, &b, &passed), found);
+        bool found = rz_cohort_index(&task, &timeline, days, 30, 0, seed, &a, &passed);
+        assert_int_equal(rz_cohort_index(&other, &timeline, days, 30, 0, seed, &b, &passed), found);
         assert_int_equal(a, b);
         compared += found;
     }
@@ -123,7 +150,7 @@ static void the_choice_is_blind_to_the_future(void **state)
         days[i] = (rz_claim_day){.day = 1010 + 40 * i, .data_end_day = 2600};
     for (uint64_t seed = 0; seed < 300; seed++) {
         int32_t one = 0, two = 0;
-        if (!rz_cohort_index(&task, &a, days, 30, seed, &one, &passed))
+        if (!rz_cohort_index(&task, &a, days, 30, 0, seed, &one, &passed))
             continue;
         const rz_timeline_event eventful[] = {VISIT(1000, 1010), DIAGNOSIS(one, one + 1, "N189"),
                                               DEATH(one + 1, one + 1)};
@@ -131,7 +158,7 @@ static void the_choice_is_blind_to_the_future(void **state)
         size_t n = 0;
         while (n < 30 && days[n].day <= one) /* the last claim is that of the index */
             n++;
-        assert_true(rz_cohort_index(&task, &b, days, n, seed, &two, &passed));
+        assert_true(rz_cohort_index(&task, &b, days, n, 0, seed, &two, &passed));
         assert_int_equal(one, two);
         compared++;
     }
@@ -349,6 +376,7 @@ static void from_a_store(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(the_first_eligible_day_from_the_drawn_one),
+                                       cmocka_unit_test(the_latest_days),
                                        cmocka_unit_test(the_index_does_not_seek_the_outcome),
                                        cmocka_unit_test(tasks_share_the_index),
                                        cmocka_unit_test(the_choice_is_blind_to_the_future),
