@@ -86,9 +86,9 @@ static rz_status start_rooms(server *s, rz_error *error)
     if (status == RZ_OK)
         status = audit_new(s, &s->audit, error);
     if (status == RZ_OK)
-        status = writer_new(&s->config, s->changes, &s->writer, error);
+        status = writer_new(&s->config, s->metrics, s->changes, &s->writer, error);
     if (status == RZ_OK)
-        status = readers_new(&s->config, &s->readers, error);
+        status = readers_new(&s->config, s->metrics, &s->readers, error);
     return status;
 }
 

@@ -32,11 +32,17 @@ static const double bounds_s[BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05
 static const char *const claim_names[CLAIM_COUNTS] = {"added", "unchanged", "superseded",
                                                       "refused"};
 
+/* Times without labels. */
+typedef struct times {
+    atomic_ullong buckets[BUCKETS + 1], sum_us;
+} times;
+
 struct metrics {
     atomic_ullong requests[ROUTES_MAX + 1][CODES]; /* the last row: no route */
     atomic_ullong buckets[ROUTES_MAX + 1][BUCKETS + 1];
     atomic_ullong sum_us[ROUTES_MAX + 1];
-    atomic_ullong history_buckets[BUCKETS + 1], history_us;
+    times history, checkpoints;
+    atomic_ullong store_waits;
     atomic_ullong claims[CLAIM_COUNTS];
 };
 
@@ -49,6 +55,15 @@ rz_status metrics_new(metrics **out, rz_error *error)
 void metrics_free(metrics *m)
 {
     free(m);
+}
+
+static void times_add(times *t, double seconds)
+{
+    size_t bucket = 0;
+    while (bucket < BUCKETS && seconds > bounds_s[bucket])
+        bucket++;
+    (void)atomic_fetch_add(&t->buckets[bucket], 1);
+    (void)atomic_fetch_add(&t->sum_us, (unsigned long long)(seconds * 1e6));
 }
 
 void metrics_request(metrics *m, const request *r)
@@ -67,11 +82,17 @@ void metrics_request(metrics *m, const request *r)
 
 void metrics_history(metrics *m, double seconds)
 {
-    size_t bucket = 0;
-    while (bucket < BUCKETS && seconds > bounds_s[bucket])
-        bucket++;
-    (void)atomic_fetch_add(&m->history_buckets[bucket], 1);
-    (void)atomic_fetch_add(&m->history_us, (unsigned long long)(seconds * 1e6));
+    times_add(&m->history, seconds);
+}
+
+void metrics_store_wait(metrics *m)
+{
+    (void)atomic_fetch_add(&m->store_waits, 1);
+}
+
+void metrics_checkpoint(metrics *m, double seconds)
+{
+    times_add(&m->checkpoints, seconds);
 }
 
 void metrics_claims(metrics *m, claim_count outcome, uint64_t n)
@@ -146,20 +167,18 @@ static void http_text(metrics *m, const server *s, rz_buffer *out, rz_status *st
             http_reject_name((http_reject)i), http_rejected(s->http, (http_reject)i));
 }
 
-static void history_text(metrics *m, rz_buffer *out, rz_status *status)
+static void times_text(times *t, const char *name, const char *help, rz_buffer *out,
+                       rz_status *status)
 {
     unsigned long long below = 0;
-    head(out, status, "rezeptd_predict_store_duration_seconds", "histogram",
-         "Reading a history for a prediction, whatever models it is for.");
+    head(out, status, name, "histogram", help);
     for (size_t b = 0; b < BUCKETS; b++) {
-        below += atomic_load(&m->history_buckets[b]);
-        ADD("rezeptd_predict_store_duration_seconds_bucket{le=\"%g\"} %llu\n", bounds_s[b], below);
+        below += atomic_load(&t->buckets[b]);
+        ADD("%s_bucket{le=\"%g\"} %llu\n", name, bounds_s[b], below);
     }
-    below += atomic_load(&m->history_buckets[BUCKETS]);
-    ADD("rezeptd_predict_store_duration_seconds_bucket{le=\"+Inf\"} %llu\n"
-        "rezeptd_predict_store_duration_seconds_sum %.6f\n"
-        "rezeptd_predict_store_duration_seconds_count %llu\n",
-        below, 1e-6 * (double)atomic_load(&m->history_us), below);
+    below += atomic_load(&t->buckets[BUCKETS]);
+    ADD("%s_bucket{le=\"+Inf\"} %llu\n%s_sum %.6f\n%s_count %llu\n", name, below, name,
+        1e-6 * (double)atomic_load(&t->sum_us), name, below);
 }
 
 static void store_text(metrics *m, const server *s, rz_buffer *out, rz_status *status)
@@ -186,6 +205,12 @@ static void store_text(metrics *m, const server *s, rz_buffer *out, rz_status *s
     ADD("rezeptd_rescored_total %" PRIu64 "\n", scorer_scored(s->scorer));
     head(out, status, "rezeptd_audit_lost_total", "counter", "Audit rows that were not kept.");
     ADD("rezeptd_audit_lost_total %" PRIu64 "\n", audit_lost(s->audit));
+    head(out, status, "rezeptd_db_busy_total", "counter",
+         "Times that the writer or a reader had to wait for a lock of the store.");
+    ADD("rezeptd_db_busy_total %llu\n", (unsigned long long)atomic_load(&m->store_waits));
+    times_text(&m->checkpoints, "rezeptd_db_checkpoint_duration_seconds",
+               "Moving the write-ahead log into the file, waiting for readers included.", out,
+               status);
     if (readers_take(s->readers, &store, &error) != RZ_OK)
         return; /* a scrape without these lines says that the store could not be read */
     if (rz_store_counts_of(store, &counts, &error) == RZ_OK) {
@@ -239,7 +264,8 @@ void metrics_get(request *r)
                             REZEPT_VERSION, rz_blas_core(), r->server->tensor.name);
     http_text(r->server->metrics, r->server, &out, status);
     registry_metrics(r->server->registry, &out, status);
-    history_text(r->server->metrics, &out, status);
+    times_text(&r->server->metrics->history, "rezeptd_predict_store_duration_seconds",
+               "Reading a history for a prediction, whatever models it is for.", &out, status);
     store_text(r->server->metrics, r->server, &out, status);
     process_text(r->server, &out, status);
     if (ok == RZ_OK)

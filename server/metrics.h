@@ -16,6 +16,10 @@ void metrics_request(metrics *m, const request *r);
 /* A history was read from the store for a prediction. */
 void metrics_history(metrics *m, double seconds);
 
+/* A handle of the store began to wait for a lock; its log was moved into the file. */
+void metrics_store_wait(metrics *m);
+void metrics_checkpoint(metrics *m, double seconds);
+
 typedef enum claim_count {
     CLAIM_ADDED,
     CLAIM_UNCHANGED,

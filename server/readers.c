@@ -1,6 +1,8 @@
 /* A stack of idle handles under one lock; opening happens outside it. */
 #include "readers.h"
 
+#include "metrics.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -8,23 +10,37 @@
 
 struct readers {
     const config *config;
+    metrics *metrics;
     pthread_mutex_t lock;
     pthread_cond_t back;
     rz_store **idle; /* [readers_max] */
     size_t n_idle, n_open;
 };
 
-rz_store_options store_options(const config *c, bool write)
+static void on_busy(void *context)
+{
+    metrics_store_wait(context);
+}
+
+static void on_checkpoint(void *context, double seconds)
+{
+    metrics_checkpoint(context, seconds);
+}
+
+rz_store_options store_options(const config *c, metrics *m, bool write)
 {
     rz_store_options options = rz_store_options_defaults();
     options.write = write;
     options.shared_patient_ids = c->shared_patient_ids;
     options.pseudonym_key = c->has_pseudonym_key ? c->pseudonym_key : NULL;
     options.busy_timeout_ms = c->store_busy_ms;
+    options.busy = on_busy;
+    options.checkpointed = on_checkpoint;
+    options.watch_context = m;
     return options;
 }
 
-rz_status readers_new(const config *c, readers **out, rz_error *error)
+rz_status readers_new(const config *c, metrics *m, readers **out, rz_error *error)
 {
     readers *all = calloc(1, sizeof *all);
     if (all != NULL)
@@ -34,6 +50,7 @@ rz_status readers_new(const config *c, readers **out, rz_error *error)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu readers", c->readers_max);
     }
     all->config = c;
+    all->metrics = m;
     (void)pthread_mutex_init(&all->lock, NULL);
     (void)pthread_cond_init(&all->back, NULL);
     *out = all;
@@ -72,7 +89,7 @@ rz_status readers_take(readers *all, rz_store **out, rz_error *error)
     if (!may_open)
         return rz_fail(error, RZ_E_BUSY, "all %zu readers of the store are at work (readers-max)",
                        all->config->readers_max);
-    rz_store_options options = store_options(all->config, false);
+    rz_store_options options = store_options(all->config, all->metrics, false);
     rz_status status = rz_store_open(all->config->db, &options, out, error);
     if (status != RZ_OK) {
         (void)pthread_mutex_lock(&all->lock);

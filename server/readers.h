@@ -7,7 +7,8 @@
 
 typedef struct readers readers;
 
-RZ_MUST_CHECK rz_status readers_new(const config *c, readers **out, rz_error *error);
+RZ_MUST_CHECK rz_status readers_new(const config *c, struct metrics *m, readers **out,
+                                    rz_error *error);
 void readers_free(readers *all); /* accepts NULL; every handle must be back */
 
 /* Lends a handle; waits up to store-busy-ms for one.
@@ -15,6 +16,7 @@ void readers_free(readers *all); /* accepts NULL; every handle must be back */
 RZ_MUST_CHECK rz_status readers_take(readers *all, rz_store **out, rz_error *error);
 void readers_give(readers *all, rz_store *store); /* accepts NULL */
 
-rz_store_options store_options(const config *c, bool write);
+/* How every handle of the daemon is opened; `m` counts its waits and checkpoints. */
+rz_store_options store_options(const config *c, struct metrics *m, bool write);
 
 #endif

@@ -121,12 +121,13 @@ static void on_change(void *context, const char *id)
     changes_note(context, id);
 }
 
-rz_status writer_new(const config *c, changes *history, writer **out, rz_error *error)
+rz_status writer_new(const config *c, struct metrics *m, changes *history, writer **out,
+                     rz_error *error)
 {
     writer *w = calloc(1, sizeof *w);
     if (w == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the writer");
-    rz_store_options options = store_options(c, true);
+    rz_store_options options = store_options(c, m, true);
     options.changed = on_change;
     options.changed_context = history;
     rz_status status = rz_store_open(c->db, &options, &w->store, error);

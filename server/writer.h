@@ -8,6 +8,7 @@
 #include "store/store.h"
 
 struct changes;
+struct metrics;
 typedef struct writer writer;
 
 typedef struct write_op {
@@ -24,8 +25,8 @@ typedef struct write_op {
 /* Opens the store for writing (which makes and migrates it) and starts the thread. Whose history an
  * operation changed stands in `history` before the operation is done.
  * Errors  as rz_store_open: another daemon on the same file is RZ_E_BUSY. */
-RZ_MUST_CHECK rz_status writer_new(const config *c, struct changes *history, writer **out,
-                                   rz_error *error);
+RZ_MUST_CHECK rz_status writer_new(const config *c, struct metrics *m, struct changes *history,
+                                   writer **out, rz_error *error);
 /* Finishes what is queued, closes the store. Accepts NULL. */
 void writer_free(writer *w);
 

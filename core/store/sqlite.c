@@ -12,6 +12,7 @@
 #include <time.h>
 
 enum { STATEMENT_SLOTS = 256, STATEMENTS_MAX = 192 };
+enum { CHECKPOINT_PAGES = 4000 /* of 4 KiB: a commit that leaves a longer log moves it */ };
 
 struct rz_statement {
     rz_db *db;
@@ -25,6 +26,7 @@ struct rz_db {
     char *path;
     rz_statement *slots[STATEMENT_SLOTS]; /* open addressing by address */
     int n_statements;
+    rz_db_options options;
 };
 
 static rz_status status_of(int code, int sys_errno)
@@ -80,6 +82,58 @@ static rz_status fail(rz_db *db, int code, rz_error *error)
     }
 }
 
+static double now_s(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* ---- waiting and checkpoints ---------------------------------------------------------------- */
+
+/* Waits longer from time to time, as sqlite3_busy_timeout does, until the timeout is used up; ours
+ * because that one tells nobody. `times`: how often this lock was waited for already. */
+static int on_busy(void *context, int times)
+{
+    static const int delays_ms[] = {1, 2, 5, 10, 15, 20, 25, 25, 25, 50, 50, 100};
+    const rz_db *db = context;
+    int waited_ms = 0, delay_ms = 0;
+    for (int i = 0; i <= times; i++) {
+        waited_ms += delay_ms;
+        delay_ms = delays_ms[(size_t)i < RZ_COUNT(delays_ms) ? (size_t)i : RZ_COUNT(delays_ms) - 1];
+        if (waited_ms >= db->options.busy_timeout_ms)
+            break;
+    }
+    if (times == 0 && db->options.busy != NULL)
+        db->options.busy(db->options.watch_context);
+    int left_ms = db->options.busy_timeout_ms - waited_ms;
+    if (left_ms <= 0)
+        return 0;
+    (void)sqlite3_sleep(delay_ms < left_ms ? delay_ms : left_ms);
+    return 1;
+}
+
+static int checkpoint(rz_db *db, int mode, int *frames, int *moved)
+{
+    double began = now_s();
+    int code = sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, frames, moved);
+    if (code == SQLITE_OK && db->options.checkpointed != NULL)
+        db->options.checkpointed(db->options.watch_context, now_s() - began);
+    return code;
+}
+
+/* What PRAGMA wal_autocheckpoint does after a commit, with its time told. A failure is the next
+ * commit's to try again: the log holds everything meanwhile. */
+static int on_commit(void *context, sqlite3 *handle, const char *name, int pages)
+{
+    int frames = 0, moved = 0;
+    (void)handle;
+    (void)name;
+    if (pages >= CHECKPOINT_PAGES)
+        (void)checkpoint(context, SQLITE_CHECKPOINT_PASSIVE, &frames, &moved);
+    return SQLITE_OK;
+}
+
 static void set_limits(sqlite3 *handle)
 {
     (void)sqlite3_limit(handle, SQLITE_LIMIT_LENGTH, 4 << 20);
@@ -93,7 +147,7 @@ static void set_limits(sqlite3 *handle)
     (void)sqlite3_extended_result_codes(handle, 1);
 }
 
-rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms, rz_db **out,
+rz_status rz_db_open(const char *path, rz_db_mode mode, const rz_db_options *options, rz_db **out,
                      rz_error *error)
 {
     rz_db *db = calloc(1, sizeof *db);
@@ -102,6 +156,7 @@ rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms, rz_
         free(db);
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", path);
     }
+    db->options = *options;
     int flags = mode == RZ_DB_READ ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     if (mode == RZ_DB_CREATE)
         flags |= SQLITE_OPEN_CREATE;
@@ -113,7 +168,7 @@ rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms, rz_
         goto out;
     }
     set_limits(db->handle);
-    (void)sqlite3_busy_timeout(db->handle, busy_timeout_ms);
+    (void)sqlite3_busy_handler(db->handle, on_busy, db);
     status = rz_db_execute(db,
                            "PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;"
                            "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
@@ -122,9 +177,10 @@ rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms, rz_
         status = rz_db_execute(db,
                                "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                                "PRAGMA journal_size_limit = 67108864;"
-                               "PRAGMA wal_autocheckpoint = 4000;"
                                "PRAGMA secure_delete = ON; PRAGMA cache_size = -65536;",
                                error);
+    if (status == RZ_OK && mode != RZ_DB_READ)
+        (void)sqlite3_wal_hook(db->handle, on_commit, db);
     if (status == RZ_OK) {
         *out = db;
         db = NULL;
@@ -328,9 +384,8 @@ const void *rz_column_blob(rz_statement *statement, int column, size_t *n)
 rz_status rz_db_checkpoint(rz_db *db, bool truncate, bool *complete, rz_error *error)
 {
     int frames = 0, moved = 0;
-    int code = sqlite3_wal_checkpoint_v2(
-        db->handle, NULL, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
-        &frames, &moved);
+    int code = checkpoint(db, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+                          &frames, &moved);
     *complete = code == SQLITE_OK && frames == moved;
     if (code == SQLITE_OK || (code & 0xff) == SQLITE_BUSY)
         return RZ_OK;

@@ -20,9 +20,17 @@ typedef enum rz_db_mode {
     RZ_DB_CREATE /* read and write, an existing file or a new one */
 } rz_db_mode;
 
+typedef struct rz_db_options {
+    int busy_timeout_ms; /* how long a call waits for a lock in all */
+    /* As in rz_store_options; each may be NULL. */
+    void (*busy)(void *context);
+    void (*checkpointed)(void *context, double seconds);
+    void *watch_context;
+} rz_db_options;
+
 /* Opens with the settings of every connection.
  * Errors  RZ_E_NOT_FOUND, RZ_E_CORRUPT, RZ_E_NO_MEMORY, RZ_E_IO. */
-RZ_MUST_CHECK rz_status rz_db_open(const char *path, rz_db_mode mode, int busy_timeout_ms,
+RZ_MUST_CHECK rz_status rz_db_open(const char *path, rz_db_mode mode, const rz_db_options *options,
                                    rz_db **out, rz_error *error);
 void rz_db_close(rz_db *db); /* accepts NULL */
 

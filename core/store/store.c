@@ -122,14 +122,18 @@ static rz_status make_file(const char *path, rz_error *error)
 static rz_status open_database(rz_store *store, const char *path, const rz_store_options *options,
                                rz_error *error)
 {
+    const rz_db_options db_options = {.busy_timeout_ms = options->busy_timeout_ms,
+                                      .busy = options->busy,
+                                      .checkpointed = options->checkpointed,
+                                      .watch_context = options->watch_context};
     rz_status status = RZ_OK;
     if (store->write)
         status = make_file(path, error);
     if (status == RZ_OK && store->write)
         status = rz_writer_lock(path, &store->lock_fd, error);
     if (status == RZ_OK)
-        status = rz_db_open(path, store->write ? RZ_DB_CREATE : RZ_DB_READ,
-                            options->busy_timeout_ms, &store->db, error);
+        status = rz_db_open(path, store->write ? RZ_DB_CREATE : RZ_DB_READ, &db_options, &store->db,
+                            error);
     if (status == RZ_OK && store->write)
         status = rz_db_quick_check(store->db, DAMAGE_SEARCH_MS, error);
     if (status == RZ_OK)

@@ -26,6 +26,11 @@ typedef struct rz_store_options {
      * be NULL. Ids may come twice, and of writes that fail in the end. */
     void (*changed)(void *context, const char *id);
     void *changed_context;
+    /* What the handle went through, for those who count it; called by the handle's own thread, in
+     * the middle of its calls. Either may be NULL. */
+    void (*busy)(void *context);                         /* it begins to wait for a lock */
+    void (*checkpointed)(void *context, double seconds); /* the log was moved into the file */
+    void *watch_context;
 } rz_store_options;
 
 rz_store_options rz_store_options_defaults(void);

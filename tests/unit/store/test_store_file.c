@@ -3,12 +3,15 @@
 #define _DEFAULT_SOURCE /* syscall */
 #include "store_fixture.h"
 
+#include "store/internal.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sqlite3.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 static const rz_event one_event[] = {DIAGNOSIS(100, "I10")};
 
@@ -365,6 +368,73 @@ static void erasing_leaves_no_bytes(void **state)
     check_value(fixture_path("erased"), "SELECT count(*) FROM batches WHERE source = 'erase'", "2");
 }
 
+typedef struct watched {
+    int waits, checkpoints;
+    double seconds;
+} watched;
+
+static void count_wait(void *context)
+{
+    ((watched *)context)->waits++;
+}
+
+static void count_checkpoint(void *context, double seconds)
+{
+    ((watched *)context)->checkpoints++;
+    ((watched *)context)->seconds += seconds;
+}
+
+/* Who counts is told of waiting once a lock, however long it takes, and of every checkpoint: of
+ * those that a commit makes when the log has grown, and of those that are asked for. */
+static void waits_and_checkpoints_are_told(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_store *store = NULL;
+    watched w = {0};
+    bool began = false;
+    rz_store_counts counts;
+    rz_store_options options = rz_store_options_defaults();
+    options.write = true;
+    options.busy_timeout_ms = 120;
+    options.busy = count_wait;
+    options.checkpointed = count_checkpoint;
+    options.watch_context = &w;
+    check_ok(rz_store_open(fixture_path("watched"), &options, &store, &error));
+    rz_claim claim = fixture_claim("c1", "p1", 110, one_event, 1);
+    fixture_post(store, &claim);
+    assert_int_equal(w.checkpoints, 0);
+    check_ok(rz_store_begin(store, &error));
+    put_many(store, "large", 120000); /* more than 16 MB of log */
+    check_ok(rz_store_commit(store, &error));
+    assert_int_equal(w.checkpoints, 1);
+    assert_int_equal(w.waits, 0);
+    assert_true(w.seconds > 0.0);
+
+    rz_store *reader = fixture_open("watched", false);
+    check_ok(rz_store_view(reader, &began, &error));
+    check_ok(rz_store_counts_of(reader, &counts, &error));
+    claim = fixture_claim("c2", "p1", 120, one_event, 1);
+    fixture_post(store, &claim);
+    struct timespec start, end;
+    (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    rz_store_tidy(store); /* waits for the reader, in vain */
+    (void)clock_gettime(CLOCK_MONOTONIC, &end);
+    double waited =
+        (double)(end.tv_sec - start.tv_sec) + 1e-9 * (double)(end.tv_nsec - start.tv_nsec);
+    assert_int_equal(w.waits, 1);
+    assert_true(waited >= 0.12);
+    assert_int_equal(w.checkpoints, 1);
+    rz_store_view_end(reader, began);
+    rz_store_close(reader);
+    rz_store_tidy(store);
+    assert_int_equal(w.waits, 1);
+    assert_int_equal(w.checkpoints, 2);
+    check_ok(rz_store_counts_of(store, &counts, &error));
+    assert_int_equal(counts.wal_bytes, 0);
+    rz_store_close(store);
+}
+
 static void pseudonyms_at_every_door(void **state)
 {
     (void)state;
@@ -412,6 +482,7 @@ int main(void)
         cmocka_unit_test(kill_in_an_import_leaves_nothing),
         cmocka_unit_test(a_full_disk_costs_only_the_batch),
         cmocka_unit_test(erasing_leaves_no_bytes),
+        cmocka_unit_test(waits_and_checkpoints_are_told),
         cmocka_unit_test(pseudonyms_at_every_door),
     };
     return cmocka_run_group_tests(tests, fixture_make, NULL);
