@@ -19,6 +19,7 @@ void predict_batch(request *r);
 
 void tasks_list(request *r);
 void models_list(request *r);
+void models_get(request *r);
 void models_load(request *r);
 void models_unload(request *r);
 

@@ -14,6 +14,27 @@ void models_list(request *r)
     request_json(r, 200, json_pack("{s:o}", "models", registry_json(r->server->registry, NULL)));
 }
 
+static void unknown(request *r)
+{
+    json_t *all = registry_json(r->server->registry, NULL), *ids = json_array();
+    for (size_t i = 0; i < json_array_size(all); i++)
+        (void)json_array_append(ids, json_object_get(json_array_get(all, i), "id"));
+    json_decref(all);
+    problem_answer(r, &(problem){.kind = PROBLEM_UNKNOWN_MODEL,
+                                 .detail = "there is no model folder of this name (a-z, 0-9, '.', "
+                                           "'_', '-'); `models` lists what exists",
+                                 .more = json_pack("{s:o}", "models", ids)});
+}
+
+void models_get(request *r)
+{
+    json_t *model = registry_json(r->server->registry, request_parameter(r, "id"));
+    if (model != NULL)
+        request_json(r, 200, model);
+    else
+        unknown(r);
+}
+
 static json_t *prefixes_json(const rz_task_prefix *prefixes, size_t n)
 {
     json_t *all = json_array();
@@ -74,18 +95,6 @@ static void changed(request *r)
         return;
     }
     problem_answer(r, &(problem){.kind = PROBLEM_MODEL_STATE, .detail = change->error.text});
-}
-
-static void unknown(request *r)
-{
-    json_t *all = registry_json(r->server->registry, NULL), *ids = json_array();
-    for (size_t i = 0; i < json_array_size(all); i++)
-        (void)json_array_append(ids, json_object_get(json_array_get(all, i), "id"));
-    json_decref(all);
-    problem_answer(r, &(problem){.kind = PROBLEM_UNKNOWN_MODEL,
-                                 .detail = "there is no model folder of this name (a-z, 0-9, '.', "
-                                           "'_', '-'); `models` lists what exists",
-                                 .more = json_pack("{s:o}", "models", ids)});
 }
 
 static void change_model(request *r, bool load)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -516,10 +517,41 @@ size_t registry_tasks(registry *g, task_route *out, size_t cap)
     return n;
 }
 
+static json_t *number_or_null(double value)
+{
+    return isnan(value) ? json_null() : json_real(value);
+}
+
+static json_t *day_or_null(int32_t day)
+{
+    char text[RZ_DAY_TEXT];
+    return day == RZ_DAY_NONE ? json_null() : json_string(rz_day_text(day, text));
+}
+
+/* How far one task has drifted. */
+static json_t *drift_json(const replica_drift *d)
+{
+    char computed[TIME_TEXT];
+    const char *reason;
+    const drift_outcomes *o = &d->outcomes;
+    json_t *psi = json_object();
+    double ratio = drift_ratio(o, &reason);
+    for (int f = 0; f < DRIFT_FEATURES; f++)
+        (void)json_object_set_new(psi, drift_feature_name((drift_feature)f),
+                                  number_or_null(d->index[f]));
+    return json_pack("{s:I, s:o, s:{s:o, s:s?, s:I, s:f, s:I, s:o, s:o, s:s?}}", "patients",
+                     (json_int_t)d->patients, "input_psi", psi, "calibration", "oe_ratio",
+                     number_or_null(ratio), "reason", reason, "observed", (json_int_t)o->observed,
+                     "expected", o->expected, "patients", (json_int_t)o->patients, "index_from",
+                     day_or_null(o->first_index), "index_to", day_or_null(o->last_index),
+                     "computed_at",
+                     o->computed_us != 0 ? time_text(o->computed_us, computed) : NULL);
+}
+
 static json_t *slot_json(const slot *s)
 {
     char loaded[TIME_TEXT];
-    json_t *tasks = json_array(), *calibrations = json_object();
+    json_t *tasks = json_array(), *calibrations = json_object(), *drifts = json_object();
     json_t *json = json_pack("{s:s, s:s, s:s?}", "id", s->id, "state", state_names[s->state],
                              "reason", s->reason[0] != '\0' ? s->reason : NULL);
     if (s->replica != NULL) {
@@ -528,6 +560,9 @@ static json_t *slot_json(const slot *s)
         const rz_head *heads;
         size_t n = rz_predictor_heads(p, &heads);
         for (size_t i = 0; i < n; i++) {
+            replica_drift d;
+            replica_drift_of(s->replica, i, &d);
+            (void)json_object_set_new(drifts, heads[i].task.name, drift_json(&d));
             (void)json_array_append_new(tasks, json_string(heads[i].task.name));
             (void)json_object_set_new(calibrations, heads[i].task.name,
                                       json_pack("{s:s, s:s, s:O?}", "id", heads[i].calibration.id,
@@ -545,6 +580,7 @@ static json_t *slot_json(const slot *s)
     }
     (void)json_object_set_new(json, "tasks", tasks);
     (void)json_object_set_new(json, "calibrations", calibrations);
+    (void)json_object_set_new(json, "drift", drifts);
     return json;
 }
 

@@ -4,6 +4,7 @@
 #include "base/size.h"
 
 #include <inttypes.h>
+#include <math.h>
 
 #define ADD(...)                                                                                   \
     do {                                                                                           \
@@ -53,6 +54,54 @@ static void score_deciles(rz_buffer *out, rz_status *status, const replica *r,
                 replica_id(r), heads[h].task.name, d + 1, f->scores[h][d]);
 }
 
+static void unmapped(rz_buffer *out, rz_status *status, const char *id, const uint64_t *systems)
+{
+    for (int s = 0; s < RZ_SYSTEM_COUNT; s++)
+        ADD("rezeptd_events_unmapped_total{model=\"%s\",system=\"%s\"} %" PRIu64 "\n", id,
+            rz_code_system_name((rz_code_system)s), systems[s]);
+}
+
+/* Index of each feature that there is one of. */
+static void input_psi(rz_buffer *out, rz_status *status, const char *id, const char *task,
+                      const replica_drift *d)
+{
+    for (int f = 0; f < DRIFT_FEATURES; f++)
+        if (!isnan(d->index[f]))
+            ADD("rezeptd_input_psi{model=\"%s\",feature=\"%s\",target=\"%s\"} %.6g\n", id,
+                drift_feature_name((drift_feature)f), task, d->index[f]);
+}
+
+enum { DRIFT_PSI, DRIFT_RATIO, DRIFT_OBSERVED, DRIFT_EXPECTED, DRIFT_PATIENTS };
+
+static void drift_lines(int which, rz_buffer *out, rz_status *status, replica *r)
+{
+    const rz_head *heads;
+    const char *reason, *id = replica_id(r);
+    size_t n = rz_predictor_heads(replica_predictor(r), &heads);
+    for (size_t h = 0; h < n; h++) {
+        replica_drift d;
+        const char *task = heads[h].task.name;
+        replica_drift_of(r, h, &d);
+        const drift_outcomes *o = &d.outcomes;
+        double ratio = drift_ratio(o, &reason);
+        if (which == DRIFT_PSI)
+            input_psi(out, status, id, task, &d);
+        else if (o->computed_us == 0 || o->unknown_split)
+            continue;
+        else if (which == DRIFT_RATIO && !isnan(ratio))
+            ADD("rezeptd_calibration_oe_ratio{model=\"%s\",target=\"%s\"} %.6g\n", id, task, ratio);
+        else if (which == DRIFT_OBSERVED)
+            ADD("rezeptd_calibration_observed{model=\"%s\",target=\"%s\"} %" PRIu64 "\n", id, task,
+                o->observed);
+        else if (which == DRIFT_EXPECTED)
+            ADD("rezeptd_calibration_expected{model=\"%s\",target=\"%s\"} %.9g\n", id, task,
+                o->expected);
+        else if (which == DRIFT_PATIENTS)
+            ADD("rezeptd_calibration_patients{model=\"%s\",target=\"%s\"} %" PRIu64 "\n", id, task,
+                o->patients);
+    }
+}
+
 /* One block a metric, as the format wants it: `which` chooses it. */
 static void add_metric(int which, replica *r, rz_buffer *out, rz_status *status)
 {
@@ -91,10 +140,17 @@ static void add_metric(int which, replica *r, rz_buffer *out, rz_status *status)
         ADD("rezeptd_model_loaded_timestamp_seconds{model=\"%s\"} %.3f\n", id, f.loaded_at);
         break;
     case 8:
-        ADD("rezeptd_events_unmapped_total{model=\"%s\"} %" PRIu64 "\n", id, f.unmapped);
+        unmapped(out, status, id, f.unmapped);
+        break;
+    case 9:
+        score_deciles(out, status, r, &f);
+        break;
+    case 10:
+        histogram(out, status, "rezeptd_predict_tokenize_duration_seconds", id, f.tokenize_buckets,
+                  f.tokenize_s);
         break;
     default:
-        score_deciles(out, status, r, &f);
+        drift_lines(which - 11, out, status, r);
         break;
     }
 }
@@ -109,16 +165,28 @@ void registry_metrics(registry *g, rz_buffer *out, rz_status *status)
         "# TYPE rezeptd_batch_patients histogram\n",
         "# HELP rezeptd_predict_queue_duration_seconds Time before the model.\n"
         "# TYPE rezeptd_predict_queue_duration_seconds histogram\n",
-        "# HELP rezeptd_predict_infer_duration_seconds Time of a packed batch.\n"
+        "# HELP rezeptd_predict_infer_duration_seconds Time of a packed batch in the model.\n"
         "# TYPE rezeptd_predict_infer_duration_seconds histogram\n",
         "# HELP rezeptd_batch_tokens Tokens of a packed batch at most.\n"
         "# TYPE rezeptd_batch_tokens histogram\n",
         "# HELP rezeptd_model_loaded_timestamp_seconds When the model was loaded, since 1970.\n"
         "# TYPE rezeptd_model_loaded_timestamp_seconds gauge\n",
         "# HELP rezeptd_events_unmapped_total Codes of answered histories that the vocabulary "
-        "lacks.\n# TYPE rezeptd_events_unmapped_total counter\n",
+        "lacks, by code system.\n# TYPE rezeptd_events_unmapped_total counter\n",
         "# HELP rezeptd_score_bucket_total Risks given, by decile of the tuning split.\n"
-        "# TYPE rezeptd_score_bucket_total counter\n"};
+        "# TYPE rezeptd_score_bucket_total counter\n",
+        "# HELP rezeptd_predict_tokenize_duration_seconds Time to make a packed batch out of "
+        "histories.\n# TYPE rezeptd_predict_tokenize_duration_seconds histogram\n",
+        "# HELP rezeptd_input_psi Population stability index of the patients scored last against "
+        "those of the tuning split.\n# TYPE rezeptd_input_psi gauge\n",
+        "# HELP rezeptd_calibration_oe_ratio Outcomes observed by outcomes expected, of the last "
+        "fully observed year.\n# TYPE rezeptd_calibration_oe_ratio gauge\n",
+        "# HELP rezeptd_calibration_observed Outcomes observed in that year.\n"
+        "# TYPE rezeptd_calibration_observed gauge\n",
+        "# HELP rezeptd_calibration_expected Outcomes expected in that year.\n"
+        "# TYPE rezeptd_calibration_expected gauge\n",
+        "# HELP rezeptd_calibration_patients Patients asked about for that.\n"
+        "# TYPE rezeptd_calibration_patients gauge\n"};
     replica *ready[MODELS_MAX];
     size_t n = registry_replicas(g, ready, MODELS_MAX);
     for (int which = 0; which < (int)RZ_COUNT(heads); which++) {

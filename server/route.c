@@ -32,6 +32,7 @@ static const route table[] = {
     {"GET", "/v1/models", "risks:read", BODY_NONE, "", models_list, false},
     {"POST", "/v1/models/{id}:load", "models:admin", BODY_NONE, "", models_load, false},
     {"POST", "/v1/models/{id}:unload", "models:admin", BODY_NONE, "", models_unload, false},
+    {"GET", "/v1/models/{id}", "risks:read", BODY_NONE, "", models_get, false},
     {"GET", "/v1/server", "metrics:read", BODY_NONE, "", server_get, true},
     {"GET", "/livez", NULL, BODY_NONE, "", livez_get, true},
     {"GET", "/readyz", NULL, BODY_NONE, "", readyz_get, true},
@@ -124,9 +125,11 @@ bool route_match(request *r, const target *t)
 {
     char allow[sizeof r->answer.allow] = "";
     const char *method = strcmp(r->method, "HEAD") == 0 ? "GET" : r->method;
+    bool verb = false; /* a path with a verb is no id with a colon; such rows come first */
     for (size_t i = 0; i < RZ_COUNT(table); i++) {
-        if (!match(&table[i], t, r))
+        if (verb || !match(&table[i], t, r))
             continue;
+        verb = strstr(table[i].pattern, "}:") != NULL;
         if (strcmp(table[i].method, method) == 0) {
             r->route = &table[i];
             return check_query(r, t);

@@ -2,6 +2,7 @@
  * one write. While nothing changes it only looks at a counter. */
 #include "scorer.h"
 
+#include "backtest.h"
 #include "log.h"
 #include "readers.h"
 #include "registry.h"
@@ -26,7 +27,10 @@ struct scorer {
     rz_patient_key *keys;
     uint64_t seen_changes, seen_loads;
     int32_t seen_day;
-    bool behind; /* the last round was not finished */
+    bool behind;       /* the last round was not finished */
+    uint64_t answered; /* patients that had been answered after our last window, ours among them */
+    double rest_until; /* where requests come; monotonic */
+    backtest *test;    /* under way; NULL when there is none */
 };
 
 /* The day that scores are made for: it changes at rescore-hour-utc. */
@@ -195,7 +199,8 @@ static size_t window_of(const scorer *sc, const replica_figures *f)
     enum { UNKNOWN = 4 };
     double wanted = UNKNOWN;
     if (f->patients > 0 && f->infer_s > 0.0)
-        wanted = 1e-3 * sc->server->config.rescore_batch_ms * (double)f->patients / f->infer_s;
+        wanted = 1e-3 * sc->server->config.rescore_batch_ms * (double)f->patients /
+                 (f->tokenize_s + f->infer_s);
     return wanted < 1.0 ? 1 : wanted < (double)sc->window ? (size_t)wanted : sc->window;
 }
 
@@ -265,35 +270,49 @@ static void load_of(const scorer *sc, size_t *waiting, uint64_t *answered)
     }
 }
 
-/* All patients for one model, beginning with the head `driver`. Windows follow each other while
- * nothing else is asked; while requests come, each is followed by a pause of so many times its
- * length that requests keep nearly all of the cores, and the background still comes to its end. */
-static bool score_model(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day)
+/* Waits until the next window may run; false when the scorer is to end. Windows follow each other
+ * while nothing else is asked; while requests come, each is followed by a pause of so many times
+ * its length that requests keep nearly all of the cores, and the background still comes to its
+ * end. */
+static bool wait_turn(scorer *sc)
 {
-    enum { PAUSE_TIMES = 19, LOOK_MS = 20 };
-    rz_patient_key after = 0;
-    uint64_t seen = 0; /* patients that had been answered, ours among them */
-    double until = 0.0;
-    for (size_t found = 1; found > 0;) {
-        replica_figures f;
+    enum { LOOK_MS = 20 };
+    for (;;) {
         size_t waiting;
         uint64_t answered;
         load_of(sc, &waiting, &answered);
-        bool requests = waiting > 0 || answered > seen;
-        if (requests && now_s() < until) {
-            seen = answered;
-            if (pause_ms(sc, LOOK_MS))
-                return false;
-            continue;
-        }
+        bool requests = waiting > 0 || answered > sc->answered;
+        sc->answered = answered;
+        if (!requests || now_s() >= sc->rest_until)
+            return true;
+        if (pause_ms(sc, LOOK_MS))
+            return false;
+    }
+}
+
+/* A window of so many patients is over. */
+static void end_turn(scorer *sc, double began, size_t patients)
+{
+    enum { PAUSE_TIMES = 19 };
+    sc->rest_until = now_s() + PAUSE_TIMES * (now_s() - began);
+    sc->answered += patients;
+}
+
+/* All patients for one model, beginning with the head `driver`. */
+static bool score_model(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day)
+{
+    rz_patient_key after = 0;
+    for (size_t found = 1; found > 0;) {
+        replica_figures f;
+        if (!wait_turn(sc))
+            return false;
         double began = now_s();
         replica_figures_of(rep, &f);
         found = 0;
         if (!score_window(sc, rep, heads, driver, day, window_of(sc, &f), &after, &found) ||
             pause_ms(sc, 0))
             return false;
-        until = now_s() + PAUSE_TIMES * (now_s() - began);
-        seen = answered + found;
+        end_turn(sc, began, found);
     }
     return true;
 }
@@ -327,6 +346,81 @@ static bool score_all(scorer *sc, int32_t day)
     return done;
 }
 
+/* ---- backtests ------------------------------------------------------------------------------ */
+
+/* The next model that had none on this day; true when one is under way then. */
+static bool begin_test(scorer *sc, int32_t day, rz_error *error)
+{
+    replica *all[MODELS_MAX];
+    size_t n = registry_replicas(sc->server->registry, all, MODELS_MAX);
+    for (size_t i = 0; i < n; i++) {
+        if (sc->test == NULL && replica_tested_day(all[i]) != day) {
+            rz_status status = backtest_new(sc->server, all[i], &sc->test, error);
+            if (status != RZ_E_BUSY) /* one that fails is not tried all day long */
+                replica_set_tested_day(all[i], day);
+            if (status != RZ_OK && status != RZ_E_BUSY)
+                log_event("warning", "backtest_failed", "{s:s, s:s}", "model", replica_id(all[i]),
+                          "detail", error->text);
+        }
+        replica_drop(all[i]);
+    }
+    return sc->test != NULL;
+}
+
+static void end_test(scorer *sc, rz_status status, const rz_error *error)
+{
+    if (status == RZ_OK)
+        backtest_finish(sc->test);
+    else if (status != RZ_E_CANCELED)
+        log_event("warning", "backtest_failed", "{s:s, s:s}", "model",
+                  replica_id(backtest_replica(sc->test)), "detail", error->text);
+    backtest_free(sc->test);
+    sc->test = NULL;
+}
+
+/* One window of the backtest under way. */
+static rz_status test_window(scorer *sc, bool *done, rz_error *error)
+{
+    replica_figures f;
+    predict_job *j = NULL;
+    replica *rep = backtest_replica(sc->test);
+    double began = now_s();
+    replica_figures_of(rep, &f);
+    rz_status status = backtest_ask(sc->test, window_of(sc, &f), &j, done, error);
+    if (status != RZ_OK || j == NULL)
+        return status;
+    status = replica_add(rep, &j->parts[0], error);
+    if (status == RZ_E_BUSY || (status == RZ_OK && !wait_for(sc, &j->job)))
+        status = RZ_E_CANCELED; /* the model is being unloaded, or the scorer is to end */
+    if (status == RZ_OK && j->parts[0].status != RZ_OK)
+        status = rz_fail(error, j->parts[0].status, "%s", j->parts[0].error.text);
+    if (status == RZ_OK)
+        backtest_count(sc->test, j);
+    end_turn(sc, began, j->n);
+    job_drop(&j->job);
+    return status;
+}
+
+/* Goes on with backtests until none is due, or until there is a history or a model to score. */
+static void run_tests(scorer *sc)
+{
+    rz_error error = {0};
+    while (sc->test != NULL || begin_test(sc, sc->seen_day, &error)) {
+        bool done = false;
+        if (!wait_turn(sc))
+            return;
+        rz_error_clear(&error);
+        rz_status status = test_window(sc, &done, &error);
+        bool crowded = status == RZ_E_QUEUE_FULL || status == RZ_E_BUSY; /* come again */
+        if (!crowded && (status != RZ_OK || done))
+            end_test(sc, status, &error);
+        rz_error_clear(&error);
+        if (crowded || pause_ms(sc, 0) || writer_changes(sc->server->writer) != sc->seen_changes ||
+            registry_loads(sc->server->registry) != sc->seen_loads)
+            return;
+    }
+}
+
 static void *scorer_main(void *argument)
 {
     scorer *sc = argument;
@@ -334,13 +428,15 @@ static void *scorer_main(void *argument)
         uint64_t changes = writer_changes(sc->server->writer);
         uint64_t loads = registry_loads(sc->server->registry);
         int32_t day = scorer_day(&sc->server->config);
-        if (!sc->behind && changes == sc->seen_changes && loads == sc->seen_loads &&
-            day == sc->seen_day)
-            continue;
-        sc->seen_changes = changes;
-        sc->seen_loads = loads;
-        sc->seen_day = day;
-        sc->behind = !score_all(sc, day);
+        if (sc->behind || changes != sc->seen_changes || loads != sc->seen_loads ||
+            day != sc->seen_day) {
+            sc->seen_changes = changes;
+            sc->seen_loads = loads;
+            sc->seen_day = day;
+            sc->behind = !score_all(sc, day);
+        }
+        if (!sc->behind)
+            run_tests(sc);
     }
     return NULL;
 }
@@ -380,6 +476,7 @@ void scorer_free(scorer *sc)
     (void)pthread_cond_signal(&sc->wake);
     (void)pthread_mutex_unlock(&sc->lock);
     (void)pthread_join(sc->thread, NULL);
+    backtest_free(sc->test);
     (void)pthread_cond_destroy(&sc->wake);
     (void)pthread_mutex_destroy(&sc->lock);
     free(sc->keys);

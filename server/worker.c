@@ -27,8 +27,10 @@ struct replica {
     predict_part *first, *last;
     size_t waiting; /* patients */
     bool retired;
-    replica_figures figures;                 /* under lock */
-    double edges[RZ_HEADS_MAX][DECILES - 1]; /* between the deciles of scores, rising */
+    replica_figures figures;               /* under lock */
+    drift *drift;                          /* under lock */
+    drift_outcomes outcomes[RZ_HEADS_MAX]; /* under lock */
+    atomic_int tested_day;
     /* Of the thread: one packed call. */
     const rz_timeline **timelines;
     int32_t *as_of;
@@ -100,7 +102,8 @@ static size_t tokens_of(const replica *r, const predict_part *part)
     return tokens;
 }
 
-/* Takes parts that fit into one batch: plain ones together, one that wants explanations alone. */
+/* Takes parts that fit into one batch: plain ones together, one that wants explanations alone, and
+ * none from aside with others. */
 static predict_part *take(replica *r, size_t *patients, size_t *tokens)
 {
     predict_part *batch = NULL, **end = &batch;
@@ -109,6 +112,7 @@ static predict_part *take(replica *r, size_t *patients, size_t *tokens)
         predict_part *part = r->first;
         size_t more = tokens_of(r, part);
         if (batch != NULL && (part->options.explain > 0 || batch->options.explain > 0 ||
+                              part->aside != batch->aside ||
                               *patients + part->job->n > r->config->batch_patients_max ||
                               *tokens + more > r->config->batch_tokens_max))
             break;
@@ -170,7 +174,8 @@ static void give(predict_part *part, const rz_risk *rows, uint64_t asked)
 }
 
 /* Answers all parts of a batch with one packed call. */
-static rz_status answer(replica *r, predict_part *batch, size_t *n_rows, rz_error *error)
+static rz_status answer(replica *r, predict_part *batch, rz_predict_figures *figures,
+                        rz_error *error)
 {
     size_t patients = 0;
     uint64_t heads = 0;
@@ -196,6 +201,7 @@ static rz_status answer(replica *r, predict_part *batch, size_t *n_rows, rz_erro
     rz_predict_options options = batch->options;
     options.heads = heads;
     options.batch_tokens_max = r->config->batch_tokens_max;
+    options.figures = figures;
     rz_status status = rz_predictor_risks(r->predictor, r->timelines, r->as_of, patients, &options,
                                           r->risks, error);
     const rz_risk *row = r->risks;
@@ -203,7 +209,6 @@ static rz_status answer(replica *r, predict_part *batch, size_t *n_rows, rz_erro
         give(p, row, heads);
         row += p->job->n * count_bits(heads);
     }
-    *n_rows = status == RZ_OK ? rows : 0;
     return status;
 }
 
@@ -217,29 +222,31 @@ static size_t bucket_of(double seconds)
     return b;
 }
 
-/* What the answers say of the patients, for drift: where risks lie among those of the tuning split,
- * and codes that the model does not know. Rows stand patient by patient. */
-static void count_answers(replica *r, size_t patients, size_t rows)
+/* What the answers say of the patients: where risks lie among those of the tuning split, how far
+ * patients have drifted from it, and codes that the model does not know. */
+static void count_answers(replica *r, const predict_part *batch, const rz_predict_figures *figures)
 {
-    size_t per_patient = patients > 0 ? rows / patients : 0;
-    for (size_t i = 0; i < rows && per_patient > 0; i++) {
-        const rz_risk *risk = &r->risks[i];
-        if (i % per_patient == 0)
-            r->figures.unmapped += risk->unmapped;
-        if (isnan(risk->probability))
-            continue;
-        const double *edges = r->edges[risk->head];
-        size_t decile = 0;
-        while (decile + 1 < DECILES && risk->probability > edges[decile])
-            decile++;
-        r->figures.scores[risk->head][decile]++;
-    }
+    for (int system = 0; system < RZ_SYSTEM_COUNT; system++)
+        r->figures.unmapped[system] += figures->unmapped[system];
+    for (const predict_part *p = batch; p != NULL; p = p->next)
+        for (size_t i = 0; i < p->job->n * p->n_heads; i++) {
+            const rz_risk *risk = &p->risks[i];
+            const rz_timeline *timeline = p->job->timelines[i / p->n_heads];
+            if (isnan(risk->probability))
+                continue;
+            double age = timeline->birth_day == RZ_DAY_NONE
+                             ? (double)NAN
+                             : (p->job->as_of[i / p->n_heads] - timeline->birth_day) / 365.25;
+            r->figures
+                .scores[risk->head][drift_score_bin(r->drift, risk->head, risk->probability)]++;
+            drift_count(r->drift, risk, age);
+        }
 }
 
 static void count(replica *r, const predict_part *batch, size_t patients, size_t tokens,
-                  size_t rows, double began, rz_status status)
+                  const rz_predict_figures *figures, double began, rz_status status)
 {
-    double ended = now_s();
+    double infer_s = now_s() - began - figures->tokenize_s;
     size_t bucket = 0, size = 0;
     while (bucket + 1 < REPLICA_BUCKETS && patients > (size_t)1 << bucket)
         bucket++;
@@ -250,11 +257,14 @@ static void count(replica *r, const predict_part *batch, size_t patients, size_t
     r->figures.batches++;
     r->figures.tokens += tokens;
     r->figures.batch_tokens[size]++;
-    count_answers(r, patients, rows);
+    if (status == RZ_OK && !batch->aside)
+        count_answers(r, batch, figures);
     r->figures.patients += patients;
     r->figures.batch_patients[bucket]++;
-    r->figures.infer_s += ended - began;
-    r->figures.infer_buckets[bucket_of(ended - began)]++;
+    r->figures.tokenize_s += figures->tokenize_s;
+    r->figures.tokenize_buckets[bucket_of(figures->tokenize_s)]++;
+    r->figures.infer_s += infer_s;
+    r->figures.infer_buckets[bucket_of(infer_s)]++;
     for (const predict_part *p = batch; p != NULL; p = p->next) {
         r->figures.queue_s += began - p->queued_s;
         r->figures.queue_buckets[bucket_of(began - p->queued_s)]++;
@@ -289,12 +299,12 @@ static void run_batch(replica *r, predict_part *batch, size_t patients, size_t t
 {
     rz_error error = {0};
     double began = now_s();
-    size_t rows = 0;
+    rz_predict_figures figures = {0};
     batch = drop_abandoned(r, batch, &patients, &tokens);
     if (batch == NULL)
         return;
-    rz_status status = answer(r, batch, &rows, &error);
-    count(r, batch, patients, tokens, rows, began, status);
+    rz_status status = answer(r, batch, &figures, &error);
+    count(r, batch, patients, tokens, &figures, began, status);
     if (status != RZ_OK)
         log_event("error", "predict_failed", "{s:s, s:s, s:s}", "model", r->id, "status",
                   rz_status_name(status), "detail", error.text);
@@ -370,24 +380,11 @@ static rz_status warm(replica *r, rz_error *error)
     return status;
 }
 
-/* The deciles of each head's scores; a model without them counts all in the first. */
-static void read_edges(replica *r)
-{
-    const rz_head *heads;
-    size_t n = rz_predictor_heads(r->predictor, &heads);
-    for (size_t h = 0; h < n; h++) {
-        const json_t *deciles = json_object_get(heads[h].reference, "score_deciles");
-        for (size_t k = 0; k + 1 < DECILES; k++)
-            r->edges[h][k] = json_is_number(json_array_get(deciles, k + 1))
-                                 ? json_number_value(json_array_get(deciles, k + 1))
-                                 : 1.0;
-    }
-}
-
 static void destroy(replica *r)
 {
     rz_predictor_close(r->predictor);
     rz_pool_free(r->pool);
+    drift_free(r->drift);
     free(r->timelines);
     free(r->as_of);
     free(r->risks);
@@ -405,6 +402,7 @@ rz_status replica_new(const config *c, const char *id, const char *folder, repli
     r->config = c;
     (void)snprintf(r->id, sizeof r->id, "%s", id);
     atomic_init(&r->references, 1);
+    atomic_init(&r->tested_day, RZ_DAY_NONE);
     (void)pthread_mutex_init(&r->lock, NULL);
     (void)pthread_cond_init(&r->wake, NULL);
     rz_status status = rz_pool_new(c->model_threads, &r->pool, error);
@@ -413,10 +411,16 @@ rz_status replica_new(const config *c, const char *id, const char *folder, repli
     if (status == RZ_OK)
         status = warm(r, error);
     if (status == RZ_OK) {
+        const rz_head *heads;
+        size_t n = rz_predictor_heads(r->predictor, &heads);
+        r->drift = drift_new(heads, n);
+        if (r->drift == NULL)
+            status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for the drift of model %s", id);
+    }
+    if (status == RZ_OK) {
         struct timespec now;
         (void)clock_gettime(CLOCK_REALTIME, &now);
         r->figures.loaded_at = (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-        read_edges(r);
         r->context = (size_t)rz_predictor_model(r->predictor)->config.context;
         if (pthread_create(&r->thread, NULL, replica_main, r) != 0)
             status = rz_fail(error, RZ_E_BUSY, "the thread of model %s could not be started", id);
@@ -492,4 +496,31 @@ void replica_figures_of(replica *r, replica_figures *out)
     *out = r->figures;
     out->queue_depth = r->waiting;
     (void)pthread_mutex_unlock(&r->lock);
+}
+
+void replica_drift_of(replica *r, size_t head, replica_drift *out)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    out->patients = drift_patients(r->drift, head);
+    for (int f = 0; f < DRIFT_FEATURES; f++)
+        out->index[f] = drift_index(r->drift, head, (drift_feature)f);
+    out->outcomes = r->outcomes[head];
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+void replica_set_outcomes(replica *r, size_t head, const drift_outcomes *outcomes)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    r->outcomes[head] = *outcomes;
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+int32_t replica_tested_day(const replica *r)
+{
+    return atomic_load(&r->tested_day);
+}
+
+void replica_set_tested_day(replica *r, int32_t day)
+{
+    atomic_store(&r->tested_day, day);
 }

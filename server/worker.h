@@ -6,6 +6,7 @@
 #ifndef REZEPTD_WORKER_H
 #define REZEPTD_WORKER_H
 
+#include "drift.h"
 #include "job.h"
 #include "predict/predictor.h"
 #include "server.h"
@@ -31,6 +32,7 @@ struct predict_part {
     replica *replica; /* one reference */
     rz_predict_options options;
     size_t n_heads; /* bits set in options.heads that the model has */
+    bool aside;     /* no question of today: figures of what is answered leave it out */
     rz_risk *risks; /* [job->n * n_heads]; new */
     rz_status status;
     rz_error error;
@@ -67,15 +69,29 @@ extern const double replica_bounds_s[REPLICA_TIME_BUCKETS];
 typedef struct replica_figures {
     uint64_t patients, batches, parts_failed;
     uint64_t batch_patients[REPLICA_BUCKETS]; /* <= 1, 2, 4, … 128, more */
-    uint64_t infer_buckets[REPLICA_TIME_BUCKETS + 1], queue_buckets[REPLICA_TIME_BUCKETS + 1];
-    double infer_s, queue_s;
+    uint64_t queue_buckets[REPLICA_TIME_BUCKETS + 1], tokenize_buckets[REPLICA_TIME_BUCKETS + 1],
+        infer_buckets[REPLICA_TIME_BUCKETS + 1];
+    double queue_s, tokenize_s, infer_s;    /* one after the other: they add up */
     size_t queue_depth, running;            /* patients that wait; of the batch under way */
     uint64_t tokens;                        /* at most, as --batch-tokens-max counts them */
     uint64_t batch_tokens[REPLICA_BUCKETS]; /* <= 64, 128, … 8192, more */
-    uint64_t unmapped; /* codes of answered histories that the vocabulary lacks */
-    double loaded_at;  /* seconds since 1970 */
+    uint64_t unmapped[RZ_SYSTEM_COUNT]; /* codes of answered histories that the vocabulary lacks */
+    double loaded_at;                   /* seconds since 1970 */
     uint64_t scores[RZ_HEADS_MAX][DECILES]; /* risks, by the deciles of the tuning split */
 } replica_figures;
 void replica_figures_of(replica *r, replica_figures *out);
+
+/* What is known of the drift of one task; see drift.h. */
+typedef struct replica_drift {
+    uint64_t patients;
+    double index[DRIFT_FEATURES];
+    drift_outcomes outcomes;
+} replica_drift;
+void replica_drift_of(replica *r, size_t head, replica_drift *out);
+void replica_set_outcomes(replica *r, size_t head, const drift_outcomes *outcomes);
+
+/* The scorer's note of the day on which it made the last backtest; RZ_DAY_NONE before the first. */
+int32_t replica_tested_day(const replica *r);
+void replica_set_tested_day(replica *r, int32_t day);
 
 #endif

@@ -94,6 +94,14 @@ class Risks(Case):
         for path in ("/v1/tasks", "/v1/models", "/v1/server", "/livez", "/readyz", "/healthz",
                      "/metrics", "/openapi.json"):
             check("GET", path, d.get(path))
+        for name in ("risks", "base", "none", "No:Model"):
+            check("GET", "/v1/models/{id}", d.get(f"/v1/models/{name}"))
+        self.assertEqual(d.get("/v1/models/none").status, 404)
+        one = d.get("/v1/models/risks").json
+        listed = next(m for m in d.get("/v1/models").json["models"] if m["id"] == "risks")
+        self.assertEqual({**one, "drift": 0}, {**listed, "drift": 0})
+        self.assertEqual(one["drift"].keys(), {"ckd", "amlodipine"})
+        self.assertEqual(d.get("/v1/models/risks:load").headers["allow"], "POST")
         check("POST", "/v1/models/{id}:load", d.post("/v1/models/risks:load"))
         check("POST", "/v1/models/{id}:load", d.post("/v1/models/base:load"))
         check("POST", "/v1/models/{id}:unload", d.post("/v1/models/none:unload"))
