@@ -34,11 +34,12 @@ static void say_interval(page *p, const json_t *metrics, const char *name)
 
 static void say_tasks(page *p, const card *c)
 {
-    say(p, "\n## Tasks\n\nFigures of the tuning split, which early stopping and calibration have "
-           "seen; `rezept-train evaluate` measures on held-out patients.\n\n"
-           "| task | learnt from (positive) | tuned on (positive) | prevalence | AUROC | average "
-           "precision | age and sex alone, AUROC | calibration | id |\n|---|---|---|---|---|---|---"
-           "|---|---|\n");
+    say(p,
+        "\n## Tasks\n\nFigures of the tuning split, which early stopping and calibration have "
+        "seen; `rezept-train evaluate` measures on held-out patients.\n\n"
+        "| task | learnt from (positive) | tuned on (positive) | prevalence | AUROC | average "
+        "precision | age and sex alone, AUROC | calibration | id | computed in |\n|---|---|---|---"
+        "|---|---|---|---|---|---|\n");
     for (size_t t = 0; t < c->n_heads; t++) {
         const rz_head *h = &c->heads[t];
         const rz_calibration *k = &h->calibration;
@@ -57,7 +58,7 @@ static void say_tasks(page *p, const card *c)
             say(p, " Platt, slope %.2f |", k->slope);
         else
             say(p, " isotonic, %zu knots |", k->n_knots);
-        say(p, " %.12s of %s |\n", k->id, k->date);
+        say(p, " %.12s of %s | %s |\n", k->id, k->date, rz_precision_name(h->precision));
     }
 }
 

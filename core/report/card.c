@@ -55,6 +55,27 @@ static rz_status add_population(rz_buffer *out, const rz_task *task)
     return status;
 }
 
+/* In which precision the model computes, and why it may. */
+static rz_status add_precision(rz_buffer *out, const rz_head *head)
+{
+    const json_t *chosen = json_object_get(head->metrics, "precision");
+    char low[RZ_NUMBER_TEXT], whole[RZ_NUMBER_TEXT], most[RZ_NUMBER_TEXT];
+    if (head->precision == RZ_FLOAT32)
+        return rz_buffer_add_text(out, " Computed in float32.\n");
+    if (!json_is_object(chosen))
+        return rz_buffer_addf(out, " Computed in %s; what was measured before is not recorded.\n",
+                              rz_precision_name(head->precision));
+    return rz_buffer_addf(
+        out,
+        " Computed in %s: average precision on the tuning split %s, in float32 %s; they "
+        "may differ by %s.\n",
+        rz_precision_name(head->precision),
+        rz_number_text(json_number_value(json_object_get(chosen, "average_precision")), 4, low),
+        rz_number_text(json_number_value(json_object_get(chosen, "average_precision_float32")), 4,
+                       whole),
+        rz_number_text(json_number_value(json_object_get(chosen, "difference_max")), 3, most));
+}
+
 static rz_status add_head(const rz_head *head, rz_buffer *out)
 {
     const rz_task *task = &head->task;
@@ -84,12 +105,14 @@ static rz_status add_head(const rz_head *head, rz_buffer *out)
             out,
             ". Suspected diagnoses do not count. Share of positives learnt from: %s %%; "
             "prevalence it is calibrated to: %s %%. Calibration: %s, on %u tuning patients (%u "
-            "positive), %s.\n",
+            "positive), %s.",
             rz_number_text(100.0 * head->calibration.training_prior, 2, prior),
             rz_number_text(100.0 * head->calibration.prevalence, 2, prevalence),
             head->calibration.method == RZ_CALIBRATION_ISOTONIC ? "isotonic" : "Platt",
             (unsigned)head->calibration.tuning_n, (unsigned)head->calibration.tuning_positives,
             head->calibration.date);
+    if (status == RZ_OK)
+        status = add_precision(out, head);
     return status;
 }
 

@@ -94,28 +94,49 @@ static rz_status average_precisions(const rz_model *model, rz_dataset *dataset, 
     return status;
 }
 
+/* Average precisions on the tuning split by which a precision was chosen. */
+typedef struct choice {
+    double whole[RZ_TASKS_MAX], low[RZ_TASKS_MAX]; /* in float32, in the model's precision */
+    double most;                                   /* that they may differ by */
+} choice;
+
 /* Refuses a precision that ranks the tuning split otherwise than float32. */
 static rz_status check_precision(rz_model *model, rz_dataset *dataset, const rz_labels *l,
-                                 const rz_task *tasks, const rz_recalibrate_options *o,
+                                 const rz_task *tasks, const rz_recalibrate_options *o, choice *c,
                                  rz_error *error)
 {
-    double whole[RZ_TASKS_MAX] = {0}, low[RZ_TASKS_MAX] = {0};
     rz_precision precision = model->precision;
-    double most = precision == RZ_BF16 ? RZ_BF16_AP_DIFFERENCE : RZ_INT8_AP_DIFFERENCE;
+    c->most = precision == RZ_BF16 ? RZ_BF16_AP_DIFFERENCE : RZ_INT8_AP_DIFFERENCE;
     if (precision == RZ_FLOAT32)
         return RZ_OK;
     model->precision = RZ_FLOAT32;
-    rz_status status = average_precisions(model, dataset, l, o, whole, error);
+    rz_status status = average_precisions(model, dataset, l, o, c->whole, error);
     model->precision = precision;
     if (status == RZ_OK)
-        status = average_precisions(model, dataset, l, o, low, error);
+        status = average_precisions(model, dataset, l, o, c->low, error);
     for (size_t t = 0; status == RZ_OK && t < l->n_tasks; t++)
-        if (!(fabs(low[t] - whole[t]) <= most))
+        if (!(fabs(c->low[t] - c->whole[t]) <= c->most))
             status = rz_fail(error, RZ_E_INVALID,
                              "task %s: average precision on the tuning split is %.4f in %s and "
                              "%.4f in float32; they may differ by %.3f. Serve this model in "
                              "another --precision",
-                             tasks[t].name, low[t], rz_precision_name(precision), whole[t], most);
+                             tasks[t].name, c->low[t], rz_precision_name(precision), c->whole[t],
+                             c->most);
+    return status;
+}
+
+/* Beside the metrics, so that the card and /v1/models can tell why this precision may be served. */
+static rz_status note_choice(const choice *c, rz_precision precision, rz_head *heads, size_t n,
+                             rz_error *error)
+{
+    rz_status status = RZ_OK;
+    for (size_t t = 0; t < n && status == RZ_OK && precision != RZ_FLOAT32; t++)
+        if (json_object_set_new(heads[t].metrics, "precision",
+                                json_pack("{s:s, s:f, s:f, s:f}", "name",
+                                          rz_precision_name(precision), "average_precision",
+                                          c->low[t], "average_precision_float32", c->whole[t],
+                                          "difference_max", c->most)) != 0)
+            status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for metrics");
     return status;
 }
 
@@ -124,6 +145,7 @@ rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpo
                          size_t n_heads, rz_error *error)
 {
     rz_labels labels = {0};
+    choice chosen = {0};
     rz_heads_options fit = {.method = o->method,
                             .part_tokens = o->part_tokens,
                             .seed = o->seed,
@@ -140,9 +162,11 @@ rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpo
     if (status == RZ_OK)
         status = rz_heads_check(&labels, tasks, o->method, false, error);
     if (status == RZ_OK)
-        status = check_precision(checkpoint->model, dataset, &labels, tasks, o, error);
+        status = check_precision(checkpoint->model, dataset, &labels, tasks, o, &chosen, error);
     if (status == RZ_OK)
         status = rz_heads_fit(checkpoint->model, dataset, &labels, tasks, &fit, heads, error);
+    if (status == RZ_OK)
+        status = note_choice(&chosen, checkpoint->model->precision, heads, n_heads, error);
     if (status == RZ_OK)
         status = link_files(r, error);
     if (status == RZ_OK)
