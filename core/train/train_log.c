@@ -35,7 +35,10 @@ rz_status rz_train_log_open(rz_train_log *log, const char *path, const char *con
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", path);
     rz_status status = RZ_OK;
     struct stat info;
-    log->stream = fopen(path, keep_bytes > 0 ? "r+be" : "wbe");
+    /* As the model's other files: what is learnt from claims is not for everybody. */
+    int fd = open(path, O_RDWR | O_CLOEXEC | (keep_bytes > 0 ? 0 : O_CREAT | O_TRUNC), 0640);
+    if (fd >= 0 && (log->stream = fdopen(fd, keep_bytes > 0 ? "r+b" : "wb")) == NULL)
+        (void)close(fd);
     if (log->stream == NULL)
         status = rz_fail_errno(error, errno, "cannot open %s", path);
     else if (keep_bytes == 0)
