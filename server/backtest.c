@@ -71,8 +71,6 @@ rz_status backtest_new(server *s, replica *r, backtest **out, rz_error *error)
     t->below = counts.patients > BACKTEST_PATIENTS
                    ? ((uint64_t)BACKTEST_PATIENTS << 32) / (uint64_t)counts.patients
                    : (uint64_t)1 << 32;
-    for (size_t h = 0; h < t->n_heads; h++)
-        t->outcomes[h] = (drift_outcomes){.first_index = RZ_DAY_NONE, .last_index = RZ_DAY_NONE};
     *out = t;
     return RZ_OK;
 }
@@ -233,13 +231,13 @@ void backtest_count(backtest *t, const predict_job *answered)
             int32_t day = answered->as_of[i];
             if ((t->rows[i].heads >> h & 1) == 0 || isnan(risk->probability))
                 continue;
+            if (o->patients == 0 || day < o->first_index)
+                o->first_index = day;
+            if (o->patients == 0 || day > o->last_index)
+                o->last_index = day;
             o->patients++;
             o->expected += risk->probability;
             o->observed += t->rows[i].outcomes >> h & 1;
-            if (o->first_index == RZ_DAY_NONE || day < o->first_index)
-                o->first_index = day;
-            if (o->last_index == RZ_DAY_NONE || day > o->last_index)
-                o->last_index = day;
         }
 }
 

@@ -37,7 +37,7 @@ typedef struct drift_outcomes {
     bool unknown_split;  /* nobody could be asked: whom the model learnt from is not recorded */
     uint64_t patients, observed;
     double expected;
-    int32_t first_index, last_index; /* days; RZ_DAY_NONE without patients */
+    int32_t first_index, last_index; /* days; nothing without patients */
 } drift_outcomes;
 
 /* Observed by expected; NaN with the reason in *reason (static): "not_computed", "unknown_split",

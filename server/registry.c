@@ -64,17 +64,27 @@ static void unlock_changed(registry *g)
 
 /* ---- the folder ----------------------------------------------------------------------------- */
 
-/* A folder below the models folder that is no link; what it holds is checked when it is loaded. */
-static bool is_model_folder(const config *c, const char *id)
+typedef enum entry_kind { ENTRY_OTHER, ENTRY_FOLDER, ENTRY_LINK } entry_kind;
+
+/* What stands below the models folder. A folder's content is checked when it is loaded. A link to
+ * a folder, or to nothing, is no model: what is served must not change by what somebody moves
+ * elsewhere. It is listed with the reason all the same. */
+static entry_kind entry_of(const config *c, const char *id)
 {
     struct stat info;
-    bool is_folder = false;
+    entry_kind kind = ENTRY_OTHER;
     int root = open(c->models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (root >= 0) {
-        is_folder = fstatat(root, id, &info, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(info.st_mode);
-        (void)close(root);
+    if (root < 0)
+        return kind;
+    if (fstatat(root, id, &info, AT_SYMLINK_NOFOLLOW) == 0) {
+        if (S_ISDIR(info.st_mode))
+            kind = ENTRY_FOLDER;
+        else if (S_ISLNK(info.st_mode) &&
+                 (fstatat(root, id, &info, 0) != 0 || S_ISDIR(info.st_mode)))
+            kind = ENTRY_LINK;
     }
-    return is_folder;
+    (void)close(root);
+    return kind;
 }
 
 static slot *find(registry *g, const char *id)
@@ -110,7 +120,7 @@ static void scan(registry *g)
         return;
     }
     for (struct dirent *entry = readdir(folder); entry != NULL; entry = readdir(folder)) {
-        if (!model_id_valid(entry->d_name) || !is_model_folder(g->config, entry->d_name) ||
+        if (!model_id_valid(entry->d_name) || entry_of(g->config, entry->d_name) == ENTRY_OTHER ||
             find(g, entry->d_name) != NULL)
             continue;
         if (insert(g, entry->d_name) == NULL)
@@ -227,6 +237,10 @@ static rz_status load(registry *g, const char *id, rz_error *error)
     unlock_changed(g);
     if (folder == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for model %s", id);
+    else if (entry_of(g->config, id) == ENTRY_LINK)
+        status = rz_fail(error, RZ_E_INVALID,
+                         "a symbolic link, which is not followed; put the model's folder itself "
+                         "here (cp -r, or a bind mount)");
     else if (has_no_heads(folder))
         status = rz_fail(error, RZ_E_INVALID,
                          "a pretrained encoder without task heads; `rezept-train finetune` makes "
@@ -321,7 +335,8 @@ rz_status registry_change(registry *g, model_change *change, rz_error *error)
     (void)pthread_mutex_lock(&g->lock);
     /* A new slot answers nothing before it is loaded. */
     if (find(g, change->id) == NULL &&
-        (!change->load || !is_model_folder(g->config, change->id) || insert(g, change->id) == NULL))
+        (!change->load || entry_of(g->config, change->id) == ENTRY_OTHER ||
+         insert(g, change->id) == NULL))
         status = rz_fail(error, RZ_E_NOT_FOUND, "there is no model folder of this name");
     else if (g->stop || g->n_changes >= MODELS_MAX)
         status =
@@ -543,8 +558,8 @@ static json_t *drift_json(const replica_drift *d)
                      (json_int_t)d->patients, "input_psi", psi, "calibration", "oe_ratio",
                      number_or_null(ratio), "reason", reason, "observed", (json_int_t)o->observed,
                      "expected", o->expected, "patients", (json_int_t)o->patients, "index_from",
-                     day_or_null(o->first_index), "index_to", day_or_null(o->last_index),
-                     "computed_at",
+                     day_or_null(o->patients > 0 ? o->first_index : RZ_DAY_NONE), "index_to",
+                     day_or_null(o->patients > 0 ? o->last_index : RZ_DAY_NONE), "computed_at",
                      o->computed_us != 0 ? time_text(o->computed_us, computed) : NULL);
 }
 

@@ -195,6 +195,12 @@ static rz_status create(const config *c, tokens *all, rz_error *error)
     *t = (token){.created_day = rz_day_today(), .expires_day = RZ_DAY_NONE};
     if (expires != NULL && (!rz_day_parse(expires, &t->expires_day)))
         return rz_fail(error, RZ_E_USAGE, "--expires %s is no date; write YYYY-MM-DD", expires);
+    char today[RZ_DAY_TEXT];
+    if (t->expires_day != RZ_DAY_NONE && t->expires_day < t->created_day)
+        return rz_fail(
+            error, RZ_E_USAGE,
+            "--expires %s is over: a token is valid up to this day, and today is %s (UTC)", expires,
+            rz_day_text(t->created_day, today));
     rz_status status = scopes_parse(scopes, &t->scopes, error);
     if (status != RZ_OK)
         return status;

@@ -26,13 +26,15 @@ class Tokens(Case):
         made = {}
         for name, scopes in (("reader", "patients:read"), ("writer", "claims:write"),
                              ("boss", "all"), ("old", "all")):
-            more = ["--expires", "2020-01-01"] if name == "old" else []
+            more = ["--expires", "2399-12-31"] if name == "old" else []
             done = token(d.folder, "create", "--name", name, "--scopes", scopes, *more)
             self.assertEqual(done.returncode, 0, done.stderr)
             made[name] = done.stdout.strip()
             self.assertRegex(made[name], "^rzt_[0-9a-f]{64}$")
-        with open(f"{d.folder}/t.db.tokens.json", encoding="utf-8") as file:
-            text = file.read()
+        with open(f"{d.folder}/t.db.tokens.json", "r+", encoding="utf-8") as file:
+            text = file.read()  # time passes
+            file.seek(0)
+            file.write(text.replace("2399-12-31", "2020-01-01"))
         self.assertEqual(os.stat(f"{d.folder}/t.db.tokens.json").st_mode & 0o077, 0)
         for secret in made.values():
             self.assertNotIn(secret[4:], text)
@@ -110,6 +112,40 @@ class Start(unittest.TestCase):
             self.assertIn("Permission denied", model["reason"])
         finally:
             self.assertEqual(started.stop(), 0)
+
+    def test_a_linked_model_is_listed_with_the_reason(self):
+        os.makedirs(f"{self.folder}/models")
+        os.makedirs(f"{self.folder}/elsewhere/m")
+        os.symlink(f"{self.folder}/elsewhere/m", f"{self.folder}/models/linked")
+        os.symlink("nowhere", f"{self.folder}/models/dangling")
+        with open(f"{self.folder}/elsewhere/routing.json", "w", encoding="utf-8") as file:
+            file.write('{"tasks": {}}')
+        os.symlink("../elsewhere/routing.json", f"{self.folder}/models/routing.json")
+        started = Daemon(folder=self.folder)
+        try:
+            end = time.time() + 30
+            while "symbolic" not in started.log() and time.time() < end:
+                time.sleep(0.05)
+            for _ in range(2):
+                models = started.get("/v1/models").json["models"]
+                self.assertEqual([(m["id"], m["state"]) for m in models],
+                                 [("dangling", "failed"), ("linked", "failed")])
+                for model in models:
+                    self.assertIn("a symbolic link, which is not followed", model["reason"])
+                self.assertEqual(started.post("/v1/models/linked:load").status, 409)
+            self.assertRegex(started.log(), r'"model":"linked","state":"failed"')
+        finally:
+            self.assertEqual(started.stop(), 0)
+
+    def test_a_token_that_is_over_is_not_made(self):
+        def made(name, seconds):
+            day = time.strftime("%Y-%m-%d", time.gmtime(time.time() + seconds))
+            return token(self.folder, "create", "--name", name, "--scopes", "all", "--expires", day)
+        past = made("past", -2 * 86400)
+        self.assertEqual(past.returncode, 2, past.stderr)
+        self.assertRegex(past.stderr, r"--expires \S+ is over: .* today is \d{4}-\d\d-\d\d \(UTC\)")
+        self.assertEqual(made("soon", 86400).returncode, 0)
+        self.assertNotIn("past", token(self.folder, "list").stdout)
 
     def test_settings(self):
         with open(f"{self.folder}/a.ini", "w", encoding="utf-8") as file:
