@@ -312,12 +312,13 @@ rz_status rz_client_call(rz_client *client, const char *method, const char *path
         goto out;
     }
     if (code != CURLE_OK) {
-        status = rz_fail(error,
-                         code == CURLE_OPERATION_TIMEDOUT ? RZ_E_TIMEOUT
-                         : code == CURLE_URL_MALFORMAT    ? RZ_E_USAGE
-                                                          : RZ_E_BUSY,
-                         "%s cannot be reached after %u tries: %s; is rezeptd running there?",
-                         client->url, reply->tries, curl_easy_strerror(code));
+        status =
+            rz_fail(error,
+                    code == CURLE_OPERATION_TIMEDOUT ? RZ_E_TIMEOUT
+                    : code == CURLE_URL_MALFORMAT    ? RZ_E_USAGE
+                                                     : RZ_E_BUSY,
+                    "%s cannot be reached after %u %s: %s; is rezeptd running there?", client->url,
+                    reply->tries, reply->tries == 1 ? "try" : "tries", curl_easy_strerror(code));
         goto out;
     }
     reply->text = rz_buffer_take(&answer, &reply->length);

@@ -133,7 +133,7 @@ static const char *read_text(reader *r, const json_t *value, const char *member,
 {
     if (value == NULL) {
         if (required)
-            problem(r, member, "missing", "give a %s, a text of 1 to %zu bytes", member, max);
+            problem(r, member, "missing", "give %s, a text of 1 to %zu bytes", member, max);
         return NULL;
     }
     if (!json_is_string(value)) {
@@ -164,7 +164,7 @@ static int32_t read_day(reader *r, const json_t *value, const char *member, bool
     int32_t day = RZ_DAY_NONE;
     if (value == NULL) {
         if (required)
-            problem(r, member, "missing", "give a %s as YYYY-MM-DD", member);
+            problem(r, member, "missing", "give %s as YYYY-MM-DD", member);
         return RZ_DAY_NONE;
     }
     if (!json_is_string(value)) {

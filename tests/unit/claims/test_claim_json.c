@@ -233,6 +233,7 @@ static void all_problems_come_at_once(void **state)
     assert_string_equal(f->problems.item[0].pointer, "/x");
     assert_string_equal(f->problems.item[RZ_CLAIM_PROBLEMS_MAX - 1].code, "missing");
     assert_non_null(strstr(f->error.text, "124 problems"));
+    assert_non_null(strstr(f->problems.item[1].detail, "give claim_id, a text of 1 to"));
 }
 
 static void malformed_json(void **state)
