@@ -1,9 +1,11 @@
 /* rezept: chooses the command and turns its status into a message and an exit code. */
 #include "command.h"
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/size.h"
 
+#include <signal.h>
 #include <string.h>
 
 static const struct {
@@ -39,6 +41,7 @@ static void print_usage(FILE *out)
 int main(int argc, char **argv)
 {
     rz_error error = {0};
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of write, not an end */
     if (argc < 2) {
         print_usage(stderr);
         return rz_status_exit_code(RZ_E_USAGE);
@@ -61,8 +64,8 @@ int main(int argc, char **argv)
         status = rz_fail(&error, RZ_E_USAGE, "there is no command %s; --help lists them", argv[1]);
     if (status == RZ_OK)
         status = commands[i].run(argc - 1, argv + 1, &error);
-    if (fflush(stdout) != 0 && status == RZ_OK)
-        status = rz_fail(&error, RZ_E_IO, "the answer cannot be printed");
+    if (status == RZ_OK)
+        status = rz_output_flush(stdout, "the answer", &error);
     if (status != RZ_OK)
         (void)fprintf(stderr, "rezept: %s\n",
                       error.text[0] != '\0' ? error.text : rz_status_text(status));

@@ -99,6 +99,13 @@ static rz_status put_claim(rz_store *store, rz_import *import, const rz_claim *c
     return RZ_OK;
 }
 
+static rz_status interrupted(rz_error *error)
+{
+    return rz_fail(error, RZ_E_CANCELED,
+                   "interrupted: nothing of this import was kept, the database is as before; the "
+                   "same command begins again from the start");
+}
+
 static rz_status copy_claims(rz_store *store, rz_import *import, outcome_counts *counts,
                              rz_error *error)
 {
@@ -111,10 +118,10 @@ static rz_status copy_claims(rz_store *store, rz_import *import, outcome_counts 
         rz_claim claim;
         bool more = false;
         if (i % CLAIMS_PER_REPORT == 0 && !tell(&progress, summary, started, false))
-            return rz_fail(error, RZ_E_CANCELED, "interrupted; nothing of it was imported");
+            return interrupted(error);
         status = rz_import_next(import, &claim, &more, error);
         if (status == RZ_OK && !more && !tell(&progress, summary, started, true))
-            return rz_fail(error, RZ_E_CANCELED, "interrupted; nothing of it was imported");
+            return interrupted(error);
         if (status != RZ_OK || !more)
             return status;
         status = put_claim(store, import, &claim, counts, error);
@@ -168,6 +175,16 @@ static rz_status open_store(const rz_options *options, rz_store **out, rz_error 
     return rz_store_open(rz_options_text(options, "db"), &store_options, out, error);
 }
 
+/* May take as long as writing did, so it is told. */
+static void roll_back(rz_store *store, const outcome_counts *counts)
+{
+    program_progress_end();
+    if (counts->added + counts->superseded > 0)
+        (void)fprintf(stderr, "rezept-train: removing the %llu claims of this import again\n",
+                      (unsigned long long)(counts->added + counts->superseded));
+    rz_store_rollback(store);
+}
+
 /* Opens the files first: a mistake in their names should not make a database. */
 static rz_status import_files(const rz_options *options, rz_error *error)
 {
@@ -192,7 +209,7 @@ static rz_status import_files(const rz_options *options, rz_error *error)
         if (status == RZ_OK)
             status = rz_store_commit(store, error);
         else
-            rz_store_rollback(store);
+            roll_back(store, &counts);
     }
     program_progress_end();
     if (status == RZ_OK)

@@ -38,6 +38,10 @@ static rz_status write_files(const rz_simulate_options *o, const rz_options *opt
         status = rz_atomic_file_open(&truth, truth_path, error);
     if (status == RZ_OK)
         status = rz_simulate(o, pool, claims.stream, truth.stream, &progress, &summary, error);
+    if (status != RZ_OK && truth.stream != NULL && ferror(truth.stream))
+        rz_error_prefix(error, "%s: ", truth_path);
+    else if (status != RZ_OK && claims.stream != NULL && ferror(claims.stream))
+        rz_error_prefix(error, "%s: ", claims_path);
     /* Claims first: claims without their truth are of use, a truth without claims is not. */
     if (status == RZ_OK)
         status = rz_atomic_file_commit(&claims, error);

@@ -1,8 +1,10 @@
 /* rezept-train: chooses the command and turns its status into a message and an exit code. */
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/size.h"
 #include "program.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -47,6 +49,7 @@ static void wait_asleep(char **argv)
 int main(int argc, char **argv)
 {
     rz_error error = {0};
+    (void)signal(SIGXFSZ, SIG_IGN); /* a limit on files is an error of write, not an end */
     if (argc < 2) {
         print_usage(stderr);
         return rz_status_exit_code(RZ_E_USAGE);
@@ -70,6 +73,8 @@ int main(int argc, char **argv)
     if (status == RZ_OK)
         status = commands[i].run(argc - 1, argv + 1, &error);
     program_progress_end();
+    if (status == RZ_OK)
+        status = rz_output_flush(stdout, "the output", &error);
     if (status != RZ_OK)
         (void)fprintf(stderr, "rezept-train: %s\n",
                       error.text[0] != '\0' ? error.text : rz_status_text(status));

@@ -14,6 +14,7 @@
 #include "tokens.h"
 #include "writer.h"
 
+#include "base/file.h"
 #include "tensor/gemm.h"
 
 #include <pthread.h>
@@ -202,6 +203,8 @@ int main(int argc, char **argv)
         status = argc > 1 && strcmp(argv[1], "token") == 0
                      ? tokens_command(argc - 1, argv + 1, &error)
                      : run(argc, argv, &error);
+    if (status == RZ_OK)
+        status = rz_output_flush(stdout, "the output", &error);
     if (status != RZ_OK)
         (void)fprintf(stderr, "rezeptd: %s\n",
                       error.text[0] != '\0' ? error.text : rz_status_text(status));

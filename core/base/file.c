@@ -231,3 +231,11 @@ rz_status rz_folder_make(const char *path, rz_error *error)
         return rz_fail(error, RZ_E_INVALID, "%s is not a folder", path);
     return RZ_OK;
 }
+
+rz_status rz_output_flush(FILE *stream, const char *what, rz_error *error)
+{
+    if (fflush(stream) != 0)
+        return rz_fail_errno(error, errno, "%s cannot be printed", what);
+    /* A write that failed earlier has left its mark, but no longer its reason. */
+    return ferror(stream) ? rz_fail(error, RZ_E_IO, "%s cannot be printed", what) : RZ_OK;
+}

@@ -40,4 +40,8 @@ RZ_MUST_CHECK rz_status rz_folder_make(const char *path, rz_error *error);
 /* "folder/name" in new memory (free() it), NULL when memory is exhausted. */
 char *rz_path_join(const char *folder, const char *name);
 
+/* What a program has printed is out. `what` names it in the error ("the answer").
+ * Errors  RZ_E_DISK_FULL, RZ_E_IO; also of what failed earlier in this stream. */
+RZ_MUST_CHECK rz_status rz_output_flush(FILE *stream, const char *what, rz_error *error);
+
 #endif

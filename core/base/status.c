@@ -40,7 +40,7 @@ rz_status(rz_fail)(rz_error *error, rz_status status, const char *format, ...)
 rz_status(rz_fail_errno)(rz_error *error, int sys_errno, const char *format, ...)
 {
     rz_status status = RZ_E_IO;
-    if (sys_errno == ENOSPC || sys_errno == EDQUOT)
+    if (sys_errno == ENOSPC || sys_errno == EDQUOT || sys_errno == EFBIG)
         status = RZ_E_DISK_FULL;
     else if (sys_errno == ENOMEM)
         status = RZ_E_NO_MEMORY;

@@ -23,8 +23,9 @@ void rz_error_clear(rz_error *error);
  * error  may be NULL; left untouched when it already holds an error. */
 rz_status rz_fail(rz_error *error, rz_status status, const char *format, ...) RZ_PRINTF(3, 4);
 
-/* Like rz_fail and appends ": " and the text of `sys_errno`; ENOSPC and EDQUOT become
- * RZ_E_DISK_FULL, ENOMEM becomes RZ_E_NO_MEMORY, anything else RZ_E_IO. */
+/* Like rz_fail and appends ": " and the text of `sys_errno`; ENOSPC, EDQUOT and EFBIG
+ * (a limit on the size of files) become RZ_E_DISK_FULL, ENOMEM becomes RZ_E_NO_MEMORY, anything
+ * else RZ_E_IO. */
 rz_status rz_fail_errno(rz_error *error, int sys_errno, const char *format, ...) RZ_PRINTF(3, 4);
 
 #ifdef __clang_analyzer__

@@ -118,7 +118,8 @@ static rz_status write_pieces(simulation *run, FILE *stream, rz_simulate_summary
                                ? p->error.text
                                : "a simulated patient does not fit into memory");
         if (p->text.length > 0 && fwrite(p->text.data, 1, p->text.length, stream) != p->text.length)
-            return rz_fail_errno(error, errno, "writing simulated data");
+            return rz_fail_errno(error, errno, "cannot write the %s",
+                                 run->truth_pass ? "truth" : "claims");
         rz_buffer_clear(&p->text);
         summary->patients += p->counts.patients;
         summary->claims += p->counts.claims;
@@ -199,7 +200,7 @@ static rz_status run_passes(simulation *run, rz_pool *pool, FILE *claims, FILE *
             run->data_end_day[i % o->hospitals] = run->data_end_day[i];
     run->truth_pass = true;
     if (fputs("facility,patient,task,index_day,risk,standard_error\n", truth) < 0)
-        return rz_fail_errno(error, errno, "writing the truth");
+        return rz_fail_errno(error, errno, "cannot write the truth");
     return pass_over(run, pool, truth, summary, error);
 }
 

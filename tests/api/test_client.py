@@ -96,6 +96,7 @@ class Usage(Scratch, unittest.TestCase):
         self.assertEqual(done.returncode, 7)
         self.assertIn("cannot be reached after 2 tries", done.err)
         self.assertEqual(rezept(url, "health").returncode, 7)
+        self.assertIn("after 1 try:", rezept(url, "health", "--tries", "1").err)
 
 
 class Push(Scratch, Case):
@@ -514,7 +515,8 @@ class Questions(Scratch, Case):
         with open("/dev/full", "wb") as full:
             done = subprocess.run([REZEPT, "tasks", "--url", f"http://127.0.0.1:{self.daemon.port}"],
                                   stdout=full, stderr=subprocess.PIPE, env=CLEAN, check=False)
-        self.assertEqual(done.returncode, 9, done.stderr)
+        self.assertEqual(done.returncode, 8, done.stderr)
+        self.assertIn(b"No space left", done.stderr)
 
     def test_delete(self):
         self.daemon.push([claim(1, "gone", "HX"), claim(2, "gone", "HX"), claim(1, "gone", "HY")])

@@ -93,8 +93,8 @@ class Import(unittest.TestCase):
         pipe = os.path.join(self.folder.name, "pipe.ndjson")
         os.mkfifo(pipe)
         for number, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
-            process = subprocess.Popen([PROGRAM, "import", "--db", self.db, pipe],
-                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            process = subprocess.Popen([PROGRAM, "import", "--db", self.db, pipe], text=True,
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
             with open(pipe, "wb", buffering=0) as stream:
                 stream.write(lines(claim(i) for i in range(12000)))
                 process.send_signal(number)
@@ -103,6 +103,12 @@ class Import(unittest.TestCase):
                 except BrokenPipeError:
                     pass
                 self.assertEqual(process.wait(timeout=60), code)
+            with process.stderr as stream:
+                said = stream.read().splitlines()
+            if number == signal.SIGINT:
+                self.assertRegex(said[-2], r"removing the \d+ claims of this import again")
+                self.assertIn("nothing of this import was kept", said[-1])
+                self.assertIn("the same command begins again", said[-1])
         few = self.write("b.ndjson", lines([claim(1)]))
         self.assertEqual(self.figure(self.run_import(few), "added"), 1)
         self.assertEqual((self.count("claims"), self.count("events")), (1, 3))

@@ -6,15 +6,16 @@ import os
 import resource
 import shutil
 import signal
+import subprocess
 import sys
 import unittest
 
-from training import Trained, attempt, digest, digests, history, read, show, train
+from training import CLEAN, PROGRAM, Trained, attempt, digest, digests, history, read, show, train
 
 
 def small_files():
-    """No file may grow past 300 kB, as on a full disk; the signal is left aside for the error."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    """No file may grow past 300 kB, as on a full disk."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)  # Python ignores it, and children inherit that
     resource.setrlimit(resource.RLIMIT_FSIZE, (300000, 300000))
 
 
@@ -150,11 +151,11 @@ class Refusals(Trained):
         self.assertEqual(read(self.risks, "config.json")["heads"], ["ckd"])
 
     def test_a_full_disk_names_the_file_and_leaves_no_model(self):
-        error = self.finetune("full", code=9, limit=small_files)
+        error = self.finetune("full", code=8, limit=small_files)
         self.assertRegex(error, r"full/.*(cache|state|model|safetensors)")
         self.assertFalse(os.path.exists(self.at("full/DONE")))
         before = digests(self.risks)
-        error = train("calibrate", "--db", self.db, "--model", self.risks, code=9,
+        error = train("calibrate", "--db", self.db, "--model", self.risks, code=8,
                       limit=small_files)
         self.assertIn(self.folder, error)
         self.assertEqual(digests(self.risks), before)
@@ -235,10 +236,22 @@ class Calibrate(Trained):
                 self.assertEqual(digests(name), before)
                 continue
             self.assertEqual({t["precision"] for t in show(name)["tasks"]}, {precision})
+            with open(os.path.join(name, "card.md"), encoding="utf-8") as file:
+                card = file.read()
+            for head in read(name, "tasks.json")["tasks"]:
+                chosen = head["metrics"]["precision"]
+                low, whole = chosen["average_precision"], chosen["average_precision_float32"]
+                self.assertLessEqual(abs(low - whole), chosen["difference_max"])
+                self.assertIn(f"Computed in {precision}: average precision on the tuning split {low:.4f}, "
+                              f"in float32 {whole:.4f}; they may differ by "
+                              f"{chosen['difference_max']:.3f}.", card)
+            self.assertEqual(card.count(f" | {precision} |"), 2)
             train("calibrate", "--db", self.db, "--model", name)  # as it is
             self.assertEqual({t["precision"] for t in show(name)["tasks"]}, {precision})
             train("calibrate", "--db", self.db, "--model", name, "--precision", "float32")
             self.assertEqual({t["precision"] for t in show(name)["tasks"]}, {"float32"})
+            with open(os.path.join(name, "card.md"), encoding="utf-8") as file:
+                self.assertEqual(file.read().count("Computed in float32."), 2)
             served.add(precision)
         print("served in", served or "float32 alone", file=sys.stderr)
 
@@ -253,6 +266,24 @@ class Calibrate(Trained):
         train("calibrate", "--db", self.db, "--model", self.risks, "--prevalence", "0.04")
         after = read(self.risks, "tasks.json")["tasks"]
         self.assertEqual([round(t["calibration"]["prevalence"], 9) for t in after], [0.04, 0.04])
+
+    def test_the_log_is_no_more_open_than_the_model(self):
+        self.finetune("modes")
+        modes = {n: os.stat(os.path.join(self.at("modes"), n)).st_mode & 0o777
+                 for n in os.listdir(self.at("modes")) if not n.startswith(".")}
+        self.assertIn("log.csv", modes)
+        self.assertEqual(set(modes.values()), {0o640}, modes)
+
+    def test_a_full_disk_is_named_and_has_its_code(self):
+        out = self.at("claims.ndjson")
+        error = train("simulate", "--patients", "300", "--out", out, limit=small_files, code=8)
+        self.assertIn(f"{out}: cannot write the claims", error)
+        self.assertFalse([n for n in os.listdir(self.folder) if n.startswith("claims")])
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([PROGRAM, "show", "--size", "2.2m", "--no-blas"], stdout=full,
+                                  stderr=subprocess.PIPE, env=CLEAN, check=False)
+        self.assertEqual(done.returncode, 8, done.stderr)
+        self.assertIn(b"No space left", done.stderr)
 
 
 if __name__ == "__main__":

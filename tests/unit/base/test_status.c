@@ -20,6 +20,7 @@ static void errno_is_mapped(void **state)
     assert_int_equal(rz_fail_errno(&error, ENOSPC, "cannot write x"), RZ_E_DISK_FULL);
     assert_non_null(strstr(error.text, "cannot write x: No space left"));
     rz_error_clear(&error);
+    assert_int_equal(rz_fail_errno(&error, EFBIG, "x"), RZ_E_DISK_FULL);
     assert_int_equal(rz_fail_errno(&error, EACCES, "x"), RZ_E_IO);
 }
 
