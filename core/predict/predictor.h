@@ -2,10 +2,9 @@
  *
  * tasks.json in the model's folder:
  *   {"format_version": 1, "tasks": [{"task": {definition}, "precision": "float32",
- *     "calibration": {…},
- *     "age_sex": {"beta": [8]}, "metrics": {…}, "reference": {"n": tuning patients, "tokens": theirs,
- *     "unmapped_share": of these, "score_deciles": [11], "score_shares": [10], "token_…": …,
- *     "age_…": …}}, …]}
+ *     "calibration": {…}, "age_sex": {"beta": [8]}, "metrics": {…},
+ *     "reference": {"n": tuning patients, "tokens": theirs, "unmapped_share": of these,
+ *       "score_deciles": [11], "score_shares": [10], "token_…": …, "age_…": …}}, …]}
  * Shares, ages and "tokens" are missing in files of 0.1.0. */
 #ifndef RZ_PREDICT_PREDICTOR_H
 #define RZ_PREDICT_PREDICTOR_H
