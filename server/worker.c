@@ -231,14 +231,14 @@ static void count_answers(replica *r, const predict_part *batch, const rz_predic
     for (const predict_part *p = batch; p != NULL; p = p->next)
         for (size_t i = 0; i < p->job->n * p->n_heads; i++) {
             const rz_risk *risk = &p->risks[i];
-            const rz_timeline *timeline = p->job->timelines[i / p->n_heads];
+            size_t patient = i / p->n_heads;
+            int32_t birth = p->job->timelines[patient]->birth_day;
             if (isnan(risk->probability))
                 continue;
-            double age = timeline->birth_day == RZ_DAY_NONE
-                             ? (double)NAN
-                             : (p->job->as_of[i / p->n_heads] - timeline->birth_day) / 365.25;
-            r->figures
-                .scores[risk->head][drift_score_bin(r->drift, risk->head, risk->probability)]++;
+            double age =
+                birth == RZ_DAY_NONE ? (double)NAN : (p->job->as_of[patient] - birth) / 365.25;
+            size_t decile = drift_score_bin(r->drift, risk->head, risk->probability);
+            r->figures.scores[risk->head][decile]++;
             drift_count(r->drift, risk, age);
         }
 }
