@@ -1,15 +1,16 @@
-/* The predictor in the process: latency of one patient, patients a second, start to first score.
+/* The predictor in the process: latency of one patient, patients a second.
  *
- *   bench-predictor [--work latency,throughput,start] [--size 2.2m] [--db FILE] [--seconds S]
+ *   bench-predictor [--work latency,throughput] [--size 2.2m] [--db FILE] [--seconds S]
  *                   [--model FOLDER] [--threads N] [--json FILE]
  *   bench-predictor --make FOLDER [--size 2.2m] [--db FILE]
+ *   bench-predictor --score FOLDER
  *
  * latency     one patient of 100 events at a time, another one each time: p50 and p99
  * throughput  batches of 32 patients from memory: what HTTP is held against; of --db when given,
  *             through the checkpoint in --model when given
- * start       opening a checkpoint that is in the page cache, to the first score
  * --make      writes a checkpoint with random parameters for the codes of the database and stops:
  *             what tests/bench/run serves over HTTP
+ * --score     opens a checkpoint, prints one risk and stops: what tests/bench/start.py times
  *
  * No score is ever cached here; latencies are those of cold scores. Checkpoints are made in the
  * working folder and removed. */
@@ -190,36 +191,21 @@ static void bench_throughput(bench *b)
         remove_folder(folder);
 }
 
-static void bench_start(bench *b)
+/* What tests/bench/start.py measures: a line as soon as there is a score. */
+static void score_once(const bench *b, const char *folder)
 {
-    enum { ROUNDS = 3 };
-    double took[ROUNDS];
-    char folder[] = "rezept-bench-XXXXXX";
     rz_error error = {0};
+    rz_predictor *predictor = NULL;
     bench_patients patients;
-    rz_risk risks[4];
     bench_patients_random(&patients, 1, EVENTS + 2);
-    make_folder(folder, b->size, &patients);
-    for (size_t i = 0; i < ROUNDS; i++) {
-        rz_pool *pool = NULL;
-        rz_predictor *predictor = NULL;
-        double before = seconds_now();
-        must(rz_pool_new(rz_pool_size(b->pool), &pool, &error), &error);
-        must(rz_predictor_open(folder, pool, &predictor, &error), &error);
-        predict(predictor, &patients, 0, 1, risks);
-        took[i] = seconds_now() - before;
-        rz_predictor_close(predictor);
-        rz_pool_free(pool);
-    }
-    bench_report_add(&b->report,
-                     &(bench_row){.work = "start to first score",
-                                  .size = b->size,
-                                  .precision = "float32",
-                                  .value = bench_quantile(took, ROUNDS, 0.5),
-                                  .unit = "s",
-                                  .note = "checkpoint in the page cache, digests checked"});
+    must(rz_predictor_open(folder, b->pool, &predictor, &error), &error);
+    rz_risk *risks = bench_memory(rz_predictor_model(predictor)->n_heads, sizeof *risks);
+    predict(predictor, &patients, 0, 1, risks);
+    (void)printf("%.9f\n", risks[0].probability);
+    (void)fflush(stdout);
+    free(risks);
+    rz_predictor_close(predictor);
     bench_patients_done(&patients);
-    remove_folder(folder);
 }
 
 static void make(const bench *b, const char *folder)
@@ -237,7 +223,7 @@ int main(int argc, char **argv)
 {
     rz_error error = {0};
     bench b = {.seconds = 2.0, .size = "2.2m"};
-    const char *json = NULL, *folder = NULL, *work = "latency,throughput,start";
+    const char *json = NULL, *made = NULL, *scored = NULL, *work = "latency,throughput";
     double threads = 0.0;
     char name[16];
     const bench_flag flags[] = {{"--json", .text = &json},
@@ -245,26 +231,27 @@ int main(int argc, char **argv)
                                 {"--db", .text = &b.db},
                                 {"--work", .text = &work},
                                 {"--model", .text = &b.model},
-                                {"--make", .text = &folder},
+                                {"--make", .text = &made},
+                                {"--score", .text = &scored},
                                 {"--seconds", .number = &b.seconds},
                                 {"--threads", .number = &threads}};
     bench_flags(argc, argv, flags, RZ_COUNT(flags),
                 "bench-predictor [--work LIST] [--size NAME] [--db FILE] [--seconds S] "
-                "[--model FOLDER] [--threads N] [--json FILE] [--make FOLDER]");
+                "[--model FOLDER] [--threads N] [--json FILE] [--make FOLDER | --score FOLDER]");
     must(rz_hash_setup(&error), &error);
     must(rz_pool_new((unsigned)threads, &b.pool, &error), &error);
     bench_report_open(&b.report, json);
-    if (folder != NULL) {
-        make(&b, folder);
+    if (made != NULL)
+        make(&b, made);
+    if (scored != NULL)
+        score_once(&b, scored);
+    if (made != NULL || scored != NULL)
         work = "";
-    }
     for (size_t i = 0; bench_list(work, i, name, sizeof name); i++)
         if (strcmp(name, "latency") == 0)
             bench_latency(&b);
-        else if (strcmp(name, "throughput") == 0)
-            bench_throughput(&b);
         else
-            bench_start(&b);
+            bench_throughput(&b);
     rz_pool_free(b.pool);
     bench_report_close(&b.report);
     return 0;
