@@ -1,4 +1,4 @@
-/* Digests, keyed hashes and random bytes. The only file that meets libsodium. */
+/* Digests, keyed hashes and random bytes. Behind it are libsodium and nettle. */
 #ifndef RZ_BASE_HASH_H
 #define RZ_BASE_HASH_H
 
@@ -11,7 +11,7 @@
 enum { RZ_SHA256_BYTES = 32, RZ_SHA256_TEXT = 65, RZ_HMAC_KEY_BYTES = 32 };
 
 typedef struct rz_sha256 {
-    /* Opaque; large enough for libsodium's state, which hash.c asserts at compile time. */
+    /* Opaque; large enough for nettle's state, which hash.c asserts at compile time. */
     _Alignas(16) unsigned char state[128];
 } rz_sha256;
 
