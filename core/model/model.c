@@ -1,6 +1,7 @@
 /* The model: one block of parameters with its table of tensors, and the buffers that go with it. */
 #include "model/model.h"
 
+#include "base/large.h"
 #include "base/rng.h"
 #include "base/size.h"
 
@@ -132,7 +133,7 @@ rz_status rz_model_blank(const rz_config *config, const rz_vocabulary *vocabular
         status = make_table(model, error);
     size_t bytes = 0;
     if (status == RZ_OK && rz_size_mul(model->n_parameters, sizeof(float), &bytes))
-        model->parameters = aligned_alloc(64, bytes);
+        model->parameters = rz_large_new(bytes);
     if (status == RZ_OK && model->parameters == NULL)
         status =
             rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu parameters", model->n_parameters);
@@ -140,7 +141,10 @@ rz_status rz_model_blank(const rz_config *config, const rz_vocabulary *vocabular
         rz_model_free(model);
         return status;
     }
-    memset(model->parameters, 0, bytes); /* the padding between tensors stays 0 for ever */
+    for (size_t i = 0; i < model->n_tensors; i++) {
+        size_t end = model->tensors[i].offset + model->tensors[i].count;
+        memset(model->parameters + end, 0, ((end + 15) / 16 * 16 - end) * sizeof(float));
+    }
     *out = model;
     return RZ_OK;
 }

@@ -152,7 +152,8 @@ const rz_family *rz_family_find(const char *name); /* NULL when there is none; s
 RZ_MUST_CHECK rz_status rz_model_new(const rz_config *config, const rz_vocabulary *vocabulary,
                                      const char *const *head_names, size_t n_heads, uint64_t seed,
                                      rz_pool *pool, rz_model **out, rz_error *error);
-/* The same with all parameters 0: for those who fill them, as loading does. */
+/* The same for those who fill all tensors, as loading does: their content is undefined. The padding
+ * between them is 0 and stays so. */
 RZ_MUST_CHECK rz_status rz_model_blank(const rz_config *config, const rz_vocabulary *vocabulary,
                                        const char *const *head_names, size_t n_heads, rz_pool *pool,
                                        rz_model **out, rz_error *error);

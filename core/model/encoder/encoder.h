@@ -134,7 +134,8 @@ struct rz_scratch {
     char *packed; /* their panels */
     bool packed_training;
     rz_precision precision, training_precision; /* as the model has them */
-    uint64_t weights_version; /* of the parameters that panels and age columns were made from */
+    uint64_t weights_version, age_version;      /* of the parameters that panels were made from, and
+                                                   age columns */
     unsigned n_workers;
     encoder_worker *worker;
     size_t tile_tokens;

@@ -2,6 +2,8 @@
  * only after the parameters have changed. */
 #include "model/encoder/encoder.h"
 
+#include "base/large.h"
+
 #include <stdlib.h>
 
 static encoder_weight weight_of(const rz_scratch *s, const float *source, size_t out, size_t in)
@@ -53,7 +55,7 @@ static rz_status place_panels(rz_scratch *s, bool training, rz_error *error)
             total += rz_weight_bytes(i % 2 == 0 ? &w->forward : &w->backward);
     }
     free(s->packed);
-    s->packed = aligned_alloc(64, total + 64);
+    s->packed = rz_large_new(total);
     if (s->packed == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of packed weights", total);
     char *next = s->packed;
@@ -90,14 +92,16 @@ rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool tra
     bool placed =
         s->packed != NULL && (s->packed_training == training ||
                               (s->packed_training && s->precision == s->training_precision));
-    if (placed && s->weights_version == model->parameters_version)
-        return RZ_OK;
-    if (!placed)
+    if (!placed) {
+        s->weights_version = 0;
         status = place_panels(s, training, error);
+    }
     if (status != RZ_OK)
         return status;
-    rz_pool_run(model->pool, 2 * s->n_weights, pack, s);
-    encoder_age_prepare(s, model);
-    s->weights_version = model->parameters_version;
+    if (s->weights_version != model->parameters_version)
+        rz_pool_run(model->pool, 2 * s->n_weights, pack, s);
+    if (s->age_version != model->parameters_version)
+        encoder_age_prepare(s, model);
+    s->weights_version = s->age_version = model->parameters_version;
     return RZ_OK;
 }
