@@ -119,7 +119,7 @@ static rz_status run_command(const rz_options *options, rz_error *error)
             rz_fail(error, RZ_E_INVALID,
                     "%s: this model has no task heads to calibrate; fine-tune it first", folder);
     if (status == RZ_OK)
-        status = rz_heads_read(folder, heads, &n, error);
+        status = rz_heads_read(folder, heads, &n, NULL, error);
     if (status == RZ_OK && (n == 0 || n != checkpoint.model->n_heads))
         status = rz_fail(error, RZ_E_INVALID, "%s has %zu heads in tasks.json and %zu in the model",
                          folder, n, checkpoint.model->n_heads);

@@ -182,7 +182,7 @@ static rz_status add_tasks(const char *folder, json_t *document, rz_error *error
     rz_head *heads = calloc(RZ_HEADS_MAX, sizeof *heads);
     if (heads == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks");
-    rz_status status = rz_heads_read(folder, heads, &n, error);
+    rz_status status = rz_heads_read(folder, heads, &n, NULL, error);
     if (status == RZ_OK && json_object_set_new(document, "tasks", tasks_json(heads, n)) != 0)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to describe tasks");
     for (size_t i = 0; i < n; i++)

@@ -1,6 +1,7 @@
 /* A model into its folder and back. Loading goes from the cheapest doubt to the dearest: DONE, the
  * configuration, the vocabulary, the header of the weights, the weights; nothing is allocated for a
- * model before its announced size has been found in the file. */
+ * model before its announced size has been found in the file. Each file is read once, and digested
+ * as it is read: what is used is what was verified. */
 #include "model/checkpoint.h"
 
 #include "base/file.h"
@@ -273,12 +274,12 @@ static rz_status config_from_json(const json_t *json, loaded_config *out, rz_err
     return status;
 }
 
-static rz_status read_config(int folder, loaded_config *out, rz_error *error)
+static rz_status read_config(int folder, const done_list *done, loaded_config *out, rz_error *error)
 {
     char *text = NULL;
     size_t n;
     json_t *json = NULL;
-    rz_status status = folder_read(folder, "config.json", CONFIG_BYTES_MAX, &text, &n, error);
+    rz_status status = done_read(folder, done, "config.json", CONFIG_BYTES_MAX, &text, &n, error);
     if (status != RZ_OK)
         return status;
     status = rz_json_parse(text, n, &json, error);
@@ -291,13 +292,14 @@ static rz_status read_config(int folder, loaded_config *out, rz_error *error)
     return status;
 }
 
-static rz_status read_vocabulary(int folder, const loaded_config *config, rz_vocabulary **out,
-                                 rz_error *error)
+static rz_status read_vocabulary(int folder, const done_list *done, const loaded_config *config,
+                                 rz_vocabulary **out, rz_error *error)
 {
     char *text = NULL;
     size_t n;
     rz_vocabulary *vocabulary = NULL;
-    rz_status status = folder_read(folder, "vocab.json", VOCABULARY_BYTES_MAX, &text, &n, error);
+    rz_status status =
+        done_read(folder, done, "vocab.json", VOCABULARY_BYTES_MAX, &text, &n, error);
     if (status != RZ_OK)
         return status;
     status = vocabulary_parse(text, n, "vocab.json", &vocabulary, error);
@@ -383,8 +385,10 @@ static rz_status check_tensor(const rz_tensor_spec *spec, const rz_safetensor *t
     return RZ_OK;
 }
 
-/* Exactly the tensors of the table: none missing, and, the number being the same, none foreign. */
-static rz_status read_weights(rz_safetensors *file, rz_model *model, rz_error *error)
+/* Exactly the tensors of the table: none missing, and, the number being the same, none foreign.
+ * places[i] is where tensor i of the file belongs. */
+static rz_status place_tensors(const rz_safetensors *file, const rz_model *model, float **places,
+                               rz_error *error)
 {
     const rz_safetensor *tensors;
     size_t n = rz_safetensors_tensors(file, &tensors);
@@ -392,30 +396,46 @@ static rz_status read_weights(rz_safetensors *file, rz_model *model, rz_error *e
         const rz_tensor_spec *spec = &model->tensors[i];
         const rz_safetensor *tensor = rz_safetensors_find(file, spec->name);
         rz_status status = check_tensor(spec, tensor, error);
-        if (status == RZ_OK)
-            status = rz_safetensors_read(file, tensor, model->parameters + spec->offset, error);
         if (status != RZ_OK)
             return status;
+        places[tensor - tensors] = model->parameters + spec->offset;
     }
-    for (size_t i = 0; i < n && n != model->n_tensors; i++)
-        if (rz_model_tensor(model, tensors[i].name) == NULL)
+    for (size_t i = 0; i < n; i++)
+        if (places[i] == NULL)
             return rz_fail(error, RZ_E_CORRUPT,
                            "model.safetensors: tensor '%.63s' is not part of such a model",
                            tensors[i].name);
-    model->parameters_version++;
     return RZ_OK;
 }
 
-static rz_status load_model(int folder, rz_pool *pool, loaded_config *config, rz_model **out,
-                            rz_error *error)
+static rz_status read_weights(rz_safetensors *file, const done_list *done, rz_model *model,
+                              rz_error *error)
+{
+    const rz_safetensor *tensors;
+    char sha256[RZ_SHA256_TEXT];
+    float **places = calloc(rz_safetensors_tensors(file, &tensors) + 1, sizeof *places);
+    if (places == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for a table of tensors");
+    rz_status status = place_tensors(file, model, places, error);
+    if (status == RZ_OK)
+        status = rz_safetensors_read_all(file, places, model->pool, sha256, error);
+    if (status == RZ_OK)
+        status = done_match(done, "model.safetensors", sha256, error);
+    model->parameters_version++;
+    free(places);
+    return status;
+}
+
+static rz_status load_model(int folder, const done_list *done, rz_pool *pool, loaded_config *config,
+                            rz_model **out, rz_error *error)
 {
     rz_vocabulary *vocabulary = NULL;
     rz_safetensors *file = NULL;
     rz_model *model = NULL;
     const char *heads[RZ_HEADS_MAX];
-    rz_status status = read_config(folder, config, error);
+    rz_status status = read_config(folder, done, config, error);
     if (status == RZ_OK)
-        status = read_vocabulary(folder, config, &vocabulary, error);
+        status = read_vocabulary(folder, done, config, &vocabulary, error);
     if (status == RZ_OK)
         status = rz_safetensors_open_at(folder, "model.safetensors", &file, error);
     if (status == RZ_OK)
@@ -428,7 +448,7 @@ static rz_status load_model(int folder, rz_pool *pool, loaded_config *config, rz
         status =
             rz_model_blank(&config->model, vocabulary, heads, config->n_heads, pool, &model, error);
     if (status == RZ_OK)
-        status = read_weights(file, model, error);
+        status = read_weights(file, done, model, error);
     rz_safetensors_close(file);
     rz_vocabulary_free(vocabulary);
     if (status == RZ_OK)
@@ -451,7 +471,7 @@ static rz_status as_damage(rz_status status, const char *folder, rz_error *error
     return status;
 }
 
-static rz_status verify(int fd, done_list **out, rz_error *error)
+static rz_status verify(int fd, bool loading, done_list **out, rz_error *error)
 {
     done_list *list = calloc(1, sizeof *list);
     if (list == NULL)
@@ -463,7 +483,7 @@ static rz_status verify(int fd, done_list **out, rz_error *error)
                          "no finished model is here: DONE is missing; an interrupted training run "
                          "continues with --resume");
     if (status == RZ_OK)
-        status = done_verify(fd, list, error);
+        status = done_verify(fd, loading, list, error);
     if (status == RZ_OK)
         *out = list;
     else
@@ -478,7 +498,7 @@ rz_status rz_checkpoint_verify(const char *folder, rz_error *error)
     rz_status status = open_folder(folder, &fd, error);
     if (status != RZ_OK)
         return status;
-    status = verify(fd, &list, error);
+    status = verify(fd, false, &list, error);
     free(list);
     (void)close(fd);
     return status == RZ_OK ? RZ_OK : as_damage(status, folder, error);
@@ -496,12 +516,15 @@ rz_status rz_checkpoint_load(const char *folder, rz_pool *pool, rz_checkpoint *o
     if (config == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to load a model");
     if (status == RZ_OK)
-        status = verify(fd, &list, error);
+        status = verify(fd, true, &list, error);
     if (status == RZ_OK)
-        status = load_model(fd, pool, config, &model, error);
+        status = load_model(fd, list, pool, config, &model, error);
     if (status == RZ_OK) {
+        const done_file *tasks = done_find(list, "tasks.json");
         *out = (rz_checkpoint){.model = model, .origin = config->origin};
         memcpy(out->sha256, done_find(list, "model.safetensors")->sha256, sizeof out->sha256);
+        if (tasks != NULL)
+            memcpy(out->tasks_sha256, tasks->sha256, sizeof out->tasks_sha256);
     }
     free(config);
     free(list);

@@ -23,6 +23,8 @@ typedef struct rz_checkpoint {
     rz_model *model; /* new; the caller frees it */
     rz_checkpoint_origin origin;
     char sha256[RZ_SHA256_TEXT]; /* of model.safetensors: "the model's hash" */
+    char
+        tasks_sha256[RZ_SHA256_TEXT]; /* of tasks.json, which others read; "" where there is none */
 } rz_checkpoint;
 
 /* Writes model.safetensors, config.json and vocab.json into the folder, which must hold no DONE:

@@ -22,11 +22,18 @@ const done_file *done_find(const done_list *list, const char *name); /* NULL whe
 /* Digests every file of the open folder and writes DONE into it; `path` is the folder's name. */
 RZ_MUST_CHECK rz_status done_write(int folder, const char *path, rz_error *error);
 
-/* Reads DONE and holds every file against it, sizes first. */
-RZ_MUST_CHECK rz_status done_verify(int folder, done_list *out, rz_error *error);
+/* Reads DONE and holds every file against it, sizes first. `loading`: but for the digests of
+ * model.safetensors, config.json and vocab.json, which the caller compares as it reads them, so
+ * that the bytes that are used are the very bytes that were verified. */
+RZ_MUST_CHECK rz_status done_verify(int folder, bool loading, done_list *out, rz_error *error);
 
-/* A whole file within the open folder, never through a link; new memory, NUL appended. */
-RZ_MUST_CHECK rz_status folder_read(int folder, const char *name, size_t limit, char **data,
-                                    size_t *length, rz_error *error);
+/* Whether a file has the digest that the list gives it. Errors  RZ_E_CORRUPT naming both. */
+RZ_MUST_CHECK rz_status done_match(const done_list *list, const char *name, const char *sha256,
+                                   rz_error *error);
+
+/* A whole listed file of the open folder, never through a link, whose bytes match the list; new
+ * memory, NUL appended. */
+RZ_MUST_CHECK rz_status done_read(int folder, const done_list *list, const char *name, size_t limit,
+                                  char **data, size_t *length, rz_error *error);
 
 #endif

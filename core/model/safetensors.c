@@ -23,6 +23,7 @@ struct rz_safetensors {
     int fd;
     char *path;          /* for messages */
     char *header;        /* names and metadata point into it */
+    rz_sha256 head;      /* of all bytes before the data */
     uint64_t data_bytes; /* behind the header */
     rz_safetensor *tensors;
     size_t n, capacity;
@@ -343,8 +344,12 @@ static rz_status load_header(rz_safetensors *file, rz_error *error)
     if (file->header == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the header of %s", file->path);
     status = read_at(file, file->header, (size_t)n, LENGTH_BYTES, error);
-    if (status == RZ_OK)
+    rz_sha256_init(&file->head);
+    rz_sha256_add(&file->head, length, sizeof length);
+    if (status == RZ_OK) {
+        rz_sha256_add(&file->head, file->header, (size_t)n); /* before names are cut in place */
         status = read_header(file, (size_t)n, error);
+    }
     for (size_t i = 0; i < file->n; i++)
         file->tensors[i].offset += LENGTH_BYTES + n;
     return status;
@@ -388,19 +393,120 @@ rz_status rz_safetensors_open_at(int folder, const char *name, rz_safetensors **
     return open_fd(fd, errno, name, out, error);
 }
 
+/* ---- the data -------------------------------------------------------------------------------- */
+
+static bool is_finite(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return (bits & 0x7f800000u) != 0x7f800000u;
+}
+
+/* Elements first … first + n - 1 of a tensor, to `out`. */
+static rz_status read_part(const rz_safetensors *file, const rz_safetensor *tensor, size_t first,
+                           size_t n, float *out, rz_error *error)
+{
+    size_t finite = 0, i = 0;
+    rz_status status =
+        read_at(file, out, n * sizeof *out, tensor->offset + first * sizeof *out, error);
+    if (status != RZ_OK)
+        return status;
+    for (size_t k = 0; k < n; k++)
+        finite += is_finite(out[k]);
+    if (finite == n)
+        return RZ_OK;
+    while (is_finite(out[i]))
+        i++;
+    return rz_fail(error, RZ_E_CORRUPT, "%s: tensor '%.63s': element %zu is not a finite number",
+                   file->path, tensor->name, first + i);
+}
+
 rz_status rz_safetensors_read(rz_safetensors *file, const rz_safetensor *tensor, float *out,
                               rz_error *error)
 {
-    rz_status status = read_at(file, out, tensor->count * sizeof *out, tensor->offset, error);
-    if (status != RZ_OK)
-        return status;
-    for (size_t i = 0; i < tensor->count; i++) {
-        uint32_t bits;
-        memcpy(&bits, &out[i], sizeof bits);
-        if ((bits & 0x7f800000u) == 0x7f800000u)
-            return rz_fail(error, RZ_E_CORRUPT,
-                           "%s: tensor '%.63s': element %zu is not a finite number", file->path,
-                           tensor->name, i);
+    return read_part(file, tensor, 0, tensor->count, out, error);
+}
+
+/* All tensors go through in rounds of a few megabytes: while the pieces of a round are read, those
+ * of the one before, which are still in the cache, are digested in the file's order. */
+enum { PIECE_FLOATS = 1 << 18, ROUND_PIECES = 8 };
+
+typedef struct piece {
+    const rz_safetensor *tensor;
+    size_t first, n; /* elements */
+    float *to;
+    rz_status status;
+    rz_error error;
+} piece;
+
+typedef struct round {
+    size_t n;
+    piece pieces[ROUND_PIECES];
+} round;
+
+typedef struct reading {
+    const rz_safetensors *file;
+    rz_sha256 hash;
+    size_t tensor, element; /* of what no round has yet */
+    round rounds[2], *now, *before;
+} reading;
+
+static void fill_round(reading *r, float *const *places)
+{
+    r->now->n = 0;
+    while (r->now->n < ROUND_PIECES && r->tensor < r->file->n) {
+        const rz_safetensor *tensor = &r->file->tensors[r->tensor];
+        size_t left = tensor->count - r->element, n = left < PIECE_FLOATS ? left : PIECE_FLOATS;
+        r->now->pieces[r->now->n++] = (piece){
+            .tensor = tensor, .first = r->element, .n = n, .to = places[r->tensor] + r->element};
+        r->element += n;
+        if (r->element == tensor->count) {
+            r->tensor++;
+            r->element = 0;
+        }
     }
-    return RZ_OK;
+}
+
+/* Task 0 digests, the others read a piece each. */
+static void read_or_digest(void *context, size_t task, unsigned worker)
+{
+    (void)worker;
+    reading *r = context;
+    if (task > 0) {
+        piece *p = &r->now->pieces[task - 1];
+        p->status = read_part(r->file, p->tensor, p->first, p->n, p->to, &p->error);
+        return;
+    }
+    for (size_t i = 0; i < r->before->n; i++)
+        rz_sha256_add(&r->hash, r->before->pieces[i].to, r->before->pieces[i].n * sizeof(float));
+}
+
+rz_status rz_safetensors_read_all(rz_safetensors *file, float *const *places, rz_pool *pool,
+                                  char sha256[RZ_SHA256_TEXT], rz_error *error)
+{
+    rz_status status = RZ_OK;
+    reading *r = calloc(1, sizeof *r);
+    if (r == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to read %s", file->path);
+    r->file = file;
+    r->hash = file->head;
+    r->now = &r->rounds[0];
+    r->before = &r->rounds[1];
+    do {
+        fill_round(r, places);
+        rz_pool_run(pool, 1 + r->now->n, read_or_digest, r);
+        for (size_t i = 0; i < r->now->n && status == RZ_OK; i++) {
+            const piece *p = &r->now->pieces[i];
+            status = p->status;
+            if (status != RZ_OK && error != NULL && error->status == RZ_OK)
+                *error = p->error;
+        }
+        round *read = r->now;
+        r->now = r->before;
+        r->before = read;
+    } while (status == RZ_OK && r->before->n > 0);
+    if (status == RZ_OK)
+        rz_sha256_text(&r->hash, sha256);
+    free(r);
+    return status;
 }

@@ -46,6 +46,13 @@ const char *rz_safetensors_metadata(const rz_safetensors *file, const char *key)
 RZ_MUST_CHECK rz_status rz_safetensors_read(rz_safetensors *file, const rz_safetensor *tensor,
                                             float *out, rz_error *error);
 
+/* Reads the whole file once: tensor i (in the order of their offsets) to places[i], and the SHA-256
+ * of the very bytes that were read. What was read means nothing before that has been compared.
+ * Threads  reads and digests on the pool (NULL = one thread). */
+RZ_MUST_CHECK rz_status rz_safetensors_read_all(rz_safetensors *file, float *const *places,
+                                                rz_pool *pool, char sha256[RZ_SHA256_TEXT],
+                                                rz_error *error);
+
 typedef struct rz_metadata_pair {
     const char *key, *value;
 } rz_metadata_pair;

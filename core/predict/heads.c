@@ -129,7 +129,8 @@ rz_status heads_parse(const char *text, size_t length, rz_head *heads, size_t *n
     return status;
 }
 
-rz_status rz_heads_read(const char *folder, rz_head *heads, size_t *n, rz_error *error)
+rz_status rz_heads_read(const char *folder, rz_head *heads, size_t *n, char sha256[RZ_SHA256_TEXT],
+                        rz_error *error)
 {
     char *path = rz_path_join(folder, "tasks.json"), *text = NULL;
     size_t length = 0;
@@ -139,6 +140,12 @@ rz_status rz_heads_read(const char *folder, rz_head *heads, size_t *n, rz_error 
         status = heads_parse(text, length, heads, n, error);
         if (status != RZ_OK)
             rz_error_prefix(error, "%s: ", folder);
+    }
+    if (status == RZ_OK && sha256 != NULL) {
+        rz_sha256 hash;
+        rz_sha256_init(&hash);
+        rz_sha256_add(&hash, text, length);
+        rz_sha256_text(&hash, sha256);
     }
     free(text);
     free(path);

@@ -28,7 +28,7 @@ const char *rz_predictor_sha256(const rz_predictor *predictor)
 
 const char *rz_predictor_tasks_sha256(const rz_predictor *predictor)
 {
-    return predictor->tasks_sha256;
+    return predictor->checkpoint.tasks_sha256;
 }
 
 const rz_checkpoint_origin *rz_predictor_origin(const rz_predictor *predictor)
@@ -74,18 +74,17 @@ static rz_status check_heads(const rz_predictor *predictor, const char *folder, 
     return RZ_OK;
 }
 
+/* The bytes that are parsed are those that the checkpoint has verified. */
 static rz_status read_tasks(rz_predictor *predictor, const char *folder, rz_error *error)
 {
-    uint64_t size;
-    char *path = rz_path_join(folder, "tasks.json");
-    if (path == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", folder);
-    rz_status status = rz_heads_read(folder, predictor->heads, &predictor->n_heads, error);
-    if (status == RZ_OK)
-        status = rz_file_digest(path, predictor->tasks_sha256, &size, error);
+    char sha256[RZ_SHA256_TEXT];
+    rz_status status = rz_heads_read(folder, predictor->heads, &predictor->n_heads, sha256, error);
+    if (status == RZ_OK && strcmp(sha256, predictor->checkpoint.tasks_sha256) != 0)
+        status = rz_fail(error, RZ_E_CORRUPT,
+                         "%s: tasks.json has SHA-256 %.12s…, not the %.12s… of a moment ago",
+                         folder, sha256, predictor->checkpoint.tasks_sha256);
     if (status == RZ_OK)
         status = check_heads(predictor, folder, error);
-    free(path);
     if (status == RZ_E_FORMAT || status == RZ_E_INVALID || status == RZ_E_TOO_LARGE) {
         status = RZ_E_CORRUPT;
         if (error != NULL)

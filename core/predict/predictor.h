@@ -26,9 +26,10 @@ typedef struct rz_head {
     json_t *reference; /* owned; distributions for drift */
 } rz_head;
 
-/* tasks.json in and out. `heads` holds RZ_HEADS_MAX; free each with rz_head_done. */
+/* tasks.json in and out. `heads` holds RZ_HEADS_MAX; free each with rz_head_done. sha256: of the
+ * bytes that were read; may be NULL. */
 RZ_MUST_CHECK rz_status rz_heads_read(const char *folder, rz_head *heads, size_t *n,
-                                      rz_error *error);
+                                      char sha256[RZ_SHA256_TEXT], rz_error *error);
 RZ_MUST_CHECK rz_status rz_heads_write(const char *folder, const rz_head *heads, size_t n,
                                        rz_error *error);
 void rz_head_done(rz_head *head);

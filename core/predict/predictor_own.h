@@ -8,7 +8,6 @@ struct rz_predictor {
     rz_checkpoint checkpoint;
     rz_head *heads; /* [RZ_HEADS_MAX], n_heads used; the order of the model's heads */
     size_t n_heads;
-    char tasks_sha256[RZ_SHA256_TEXT];
     rz_scratch *scratch;
     rz_batch batch;
     const rz_timeline **group; /* [group_capacity] the timelines of one packed batch … */

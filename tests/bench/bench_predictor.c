@@ -226,15 +226,12 @@ int main(int argc, char **argv)
     const char *json = NULL, *made = NULL, *scored = NULL, *work = "latency,throughput";
     double threads = 0.0;
     char name[16];
-    const bench_flag flags[] = {{"--json", .text = &json},
-                                {"--size", .text = &b.size},
-                                {"--db", .text = &b.db},
-                                {"--work", .text = &work},
-                                {"--model", .text = &b.model},
-                                {"--make", .text = &made},
-                                {"--score", .text = &scored},
-                                {"--seconds", .number = &b.seconds},
-                                {"--threads", .number = &threads}};
+    const bench_flag flags[] = {
+        {"--json", .text = &json},        {"--size", .text = &b.size},
+        {"--db", .text = &b.db},          {"--work", .text = &work},
+        {"--model", .text = &b.model},    {"--make", .text = &made},
+        {"--score", .text = &scored},     {"--seconds", .number = &b.seconds},
+        {"--threads", .number = &threads}};
     bench_flags(argc, argv, flags, RZ_COUNT(flags),
                 "bench-predictor [--work LIST] [--size NAME] [--db FILE] [--seconds S] "
                 "[--model FOLDER] [--threads N] [--json FILE] [--make FOLDER | --score FOLDER]");

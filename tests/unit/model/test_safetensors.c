@@ -89,6 +89,84 @@ static void written_is_read(void **state)
     rz_safetensors_close(file);
 }
 
+enum { LARGE = 3000001 }; /* floats: more than a round of reading, and no multiple of its pieces */
+
+/* Three tensors, one of them large, with gaps between them in memory. */
+static void write_large(float *block)
+{
+    rz_error error = {0};
+    for (size_t i = 0; i < LARGE + 64; i++)
+        block[i] = (float)(i % 9973) - 5000.0f;
+    rz_tensor_spec tensors[] = {
+        {.name = "a", .rank = 1, .shape = {7}, .offset = 0, .count = 7},
+        {.name = "b", .rank = 1, .shape = {LARGE}, .offset = 16, .count = LARGE},
+        {.name = "c", .rank = 1, .shape = {1}, .offset = 32 + LARGE / 16 * 16, .count = 1}};
+    check_ok(rz_safetensors_write(path, tensors, 3, block, NULL, 0, &error));
+}
+
+/* Every byte at its place and under the file's digest, on any number of threads. */
+static void all_is_read_and_digested_at_once(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    float *written = calloc(LARGE + 64, sizeof *written), *b = malloc(LARGE * sizeof *b);
+    char wanted[RZ_SHA256_TEXT], sha256[RZ_SHA256_TEXT];
+    uint64_t size;
+    assert_true(written != NULL && b != NULL);
+    write_large(written);
+    check_ok(rz_file_digest(path, wanted, &size, &error));
+    for (unsigned threads = 1; threads <= 3; threads++) {
+        float a[7] = {0}, c[1] = {0};
+        float *const places[] = {a, b, c};
+        rz_pool *pool;
+        rz_safetensors *file;
+        memset(b, 0, LARGE * sizeof *b);
+        check_ok(rz_pool_new(threads, &pool, &error));
+        check_ok(rz_safetensors_open(path, &file, &error));
+        check_ok(rz_safetensors_read_all(file, places, pool, sha256, &error));
+        assert_string_equal(sha256, wanted);
+        assert_memory_equal(a, written, sizeof a);
+        assert_memory_equal(b, written + 16, LARGE * sizeof *b);
+        assert_memory_equal(c, written + 32 + LARGE / 16 * 16, sizeof c);
+        rz_safetensors_close(file);
+        rz_pool_free(pool);
+    }
+    free(written);
+    free(b);
+}
+
+/* A number in the third round that is none; and a file that ends while it is read. */
+static void damage_behind_the_header_is_named(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    const uint32_t infinite = 0x7f800000u;
+    float *memory = calloc(2 * (size_t)LARGE, sizeof *memory);
+    char sha256[RZ_SHA256_TEXT] = "untouched";
+    assert_non_null(memory);
+    write_large(memory);
+    for (int cut = 0; cut < 2; cut++) {
+        float a[7], c[1];
+        float *const places[] = {a, memory, c};
+        rz_safetensors *file;
+        check_ok(rz_safetensors_open(path, &file, &error));
+        const rz_safetensor *tensor = rz_safetensors_find(file, "b");
+        FILE *out = fopen(path, "r+b");
+        assert_non_null(out);
+        assert_int_equal(fseek(out, (long)(tensor->offset + 4 * (LARGE - 1)), SEEK_SET), 0);
+        if (cut != 0)
+            assert_int_equal(ftruncate(fileno(out), ftell(out)), 0);
+        else
+            assert_int_equal(fwrite(&infinite, sizeof infinite, 1, out), 1);
+        assert_int_equal(fclose(out), 0);
+        check_fails(rz_safetensors_read_all(file, places, NULL, sha256, &error), RZ_E_CORRUPT,
+                    cut != 0 ? "while it is read" : "tensor 'b': element 3000000");
+        assert_string_equal(sha256, "untouched");
+        rz_safetensors_close(file);
+    }
+    free(memory);
+}
+
 static void not_finite_is_not_written(void **state)
 {
     (void)state;
@@ -340,6 +418,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(written_is_read),
+        cmocka_unit_test(all_is_read_and_digested_at_once),
+        cmocka_unit_test(damage_behind_the_header_is_named),
         cmocka_unit_test(not_finite_is_not_written),
         cmocka_unit_test(not_finite_is_not_read),
         cmocka_unit_test(hostile_headers_are_refused),

@@ -27,7 +27,13 @@ static void written_is_read(void **state)
     for (int i = 0; i < 2; i++)
         check_ok(rz_calibration_seal(&heads[i].calibration, &error));
     check_ok(rz_heads_write(folder, heads, 2, &error));
-    check_ok(rz_heads_read(folder, again, &n, &error));
+    char sha256[RZ_SHA256_TEXT], of_file[RZ_SHA256_TEXT],
+        *file = rz_path_join(folder, "tasks.json");
+    uint64_t size;
+    check_ok(rz_heads_read(folder, again, &n, sha256, &error));
+    check_ok(rz_file_digest(file, of_file, &size, &error));
+    assert_string_equal(sha256, of_file);
+    free(file);
     assert_int_equal(n, 2);
     for (int i = 0; i < 2; i++) {
         assert_string_equal(again[i].task.name, heads[i].task.name);
@@ -51,7 +57,7 @@ static void not_sealed_is_not_read(void **state)
     size_t n = 0;
     assert_non_null(again);
     check_ok(rz_heads_write(folder, &head, 1, &error));
-    check_fails(rz_heads_read(folder, again, &n, &error), RZ_E_CORRUPT, "task 0");
+    check_fails(rz_heads_read(folder, again, &n, NULL, &error), RZ_E_CORRUPT, "task 0");
     rz_head_done(&head);
     free(again);
 }
@@ -108,7 +114,8 @@ static void hostile_files_are_refused(void **state)
     };
     for (size_t i = 0; i < RZ_COUNT(cases); i++) {
         check_ok(rz_file_write(path, cases[i].text, strlen(cases[i].text), &error));
-        check_fails(rz_heads_read(folder, again, &n, &error), cases[i].status, cases[i].words);
+        check_fails(rz_heads_read(folder, again, &n, NULL, &error), cases[i].status,
+                    cases[i].words);
     }
     free(many);
     free(large);

@@ -86,7 +86,7 @@ static void learns_the_rule(void **state)
     char path[96];
     (void)snprintf(path, sizeof path, "%s/rule-risk", folder);
     check_ok(rz_checkpoint_verify(path, &error));
-    check_ok(rz_heads_read(path, read, &n, &error));
+    check_ok(rz_heads_read(path, read, &n, NULL, &error));
     assert_int_equal(n, 1);
     assert_string_equal(read[0].calibration.id, head.calibration.id);
     rz_head_done(&read[0]);
