@@ -82,6 +82,9 @@ static rz_status start_rooms(server *s, rz_error *error)
         status = auth_new(&s->config, &s->auth, error);
     if (status == RZ_OK)
         status = changes_new(&s->changes, error);
+    /* Models load beside all that follows: opening the store looks through it for damage. */
+    if (status == RZ_OK)
+        status = registry_new(&s->config, s->changes, &s->registry, error);
     if (status == RZ_OK)
         status = cache_new(s->config.cache_bytes_max, s->changes, &s->cache, error);
     if (status == RZ_OK)
@@ -121,8 +124,6 @@ static rz_status serve(server *s, rz_error *error)
 {
     int port = 0;
     rz_status status = start_rooms(s, error);
-    if (status == RZ_OK)
-        status = registry_new(&s->config, s->changes, &s->registry, error);
     if (status == RZ_OK)
         status = scorer_new(s, &s->scorer, error);
     /* Last: from here on requests look at all of the above. */
