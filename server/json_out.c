@@ -5,10 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Most pieces are a few bytes that fit in the room there is. */
 static void add(json_out *o, const char *bytes, size_t n)
 {
-    if (o->status == RZ_OK)
-        o->status = rz_buffer_add(o->to, bytes, n);
+    rz_buffer *to = o->to;
+    if (o->status != RZ_OK)
+        return;
+    if (to->length + n < to->capacity && to->length + n <= to->limit) {
+        memcpy(to->data + to->length, bytes, n);
+        to->length += n;
+        to->data[to->length] = '\0';
+    } else {
+        o->status = rz_buffer_add(to, bytes, n);
+    }
 }
 
 static void separate(json_out *o)
@@ -31,12 +40,24 @@ void json_out_close(json_out *o, char bracket)
     o->comma = true;
 }
 
+/* In one piece, for an answer has hundreds of names. */
 void json_out_name(json_out *o, const char *name)
 {
-    separate(o);
-    add(o, "\"", 1);
-    add(o, name, strlen(name));
-    add(o, "\":", 2);
+    char text[64];
+    size_t n = strlen(name), at = 0;
+    if (n > sizeof text - 4) {
+        separate(o);
+        o->comma = false;
+        json_out_text(o, name);
+        add(o, ":", 1);
+    } else {
+        if (o->comma)
+            text[at++] = ',';
+        text[at++] = '"';
+        memcpy(text + at, name, n);
+        memcpy(text + at + n, "\":", 2);
+        add(o, text, at + n + 2);
+    }
     o->comma = false;
 }
 
@@ -82,7 +103,11 @@ void json_out_text(json_out *o, const char *text)
     add(o, "\"", 1);
     const unsigned char *plain = (const unsigned char *)text, *p = plain;
     while (*p != '\0') {
-        size_t n = *p < 0x20 || *p == '"' || *p == '\\' ? 0 : sequence(p);
+        if (*p >= 0x20 && *p < 0x80 && *p != '"' && *p != '\\') {
+            p++;
+            continue;
+        }
+        size_t n = *p < 0x80 ? 0 : sequence(p);
         if (n > 0) {
             p += n;
             continue;
