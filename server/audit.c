@@ -12,7 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROWS_MAX = 100000, APPEND_MAX = 2000, DETAILS_BYTES_MAX = 1 << 20 };
+enum {
+    ROWS_MAX = 100000,
+    APPEND_MAX = 2000,
+    GATHER_MS = 20, /* a transaction costs as much as some dozen rows, and a sync of the disk */
+    DETAILS_BYTES_MAX = 1 << 20
+};
 
 typedef struct row {
     struct row *next;
@@ -92,6 +97,7 @@ static bool queue_flush(audit *a)
     job_init(&f->op.job, NULL, destroy);
     f->op.run = run;
     f->op.derived = true;
+    f->op.gather_ms = GATHER_MS;
     f->audit = a;
     rz_status status = writer_add(a->server->writer, &f->op, &error);
     job_drop(&f->op.job);

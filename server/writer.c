@@ -5,8 +5,10 @@
 #include "log.h"
 #include "readers.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 
 enum { GROUP_MAX = 64 };
 
@@ -76,13 +78,35 @@ static void run_alone(writer *w, write_op *op)
     note(w, op->status, &op->error);
 }
 
+static struct timespec after_ms(int ms)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    t.tv_sec += ms / 1000;
+    t.tv_nsec += (long)(ms % 1000) * 1000000;
+    if (t.tv_nsec >= 1000000000) {
+        t.tv_sec++;
+        t.tv_nsec -= 1000000000;
+    }
+    return t;
+}
+
+/* Under the lock: waits while the queue is empty, or holds only what may gather. */
+static void await_work(writer *w)
+{
+    bool due = false;
+    while (w->first == NULL && !w->stop)
+        (void)pthread_cond_wait(&w->wake, &w->lock);
+    while (!due && !w->stop && w->first->gather_ms > 0 && w->first->next == NULL)
+        due = pthread_cond_timedwait(&w->wake, &w->lock, &w->first->due) == ETIMEDOUT;
+}
+
 /* Takes the next group: neighbours that go into a batch, or one that does not. */
 static size_t take(writer *w, write_op **ops)
 {
     size_t n = 0;
     (void)pthread_mutex_lock(&w->lock);
-    while (w->first == NULL && !w->stop)
-        (void)pthread_cond_wait(&w->wake, &w->lock);
+    await_work(w);
     while (w->first != NULL && n < GROUP_MAX &&
            (n == 0 || (ops[0]->in_batch && w->first->in_batch))) {
         write_op *op = w->first;
@@ -138,7 +162,11 @@ rz_status writer_new(const config *c, struct metrics *m, changes *history, write
     w->config = c;
     w->history = history;
     (void)pthread_mutex_init(&w->lock, NULL);
-    (void)pthread_cond_init(&w->wake, NULL);
+    pthread_condattr_t monotonic;
+    (void)pthread_condattr_init(&monotonic);
+    (void)pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(&w->wake, &monotonic);
+    (void)pthread_condattr_destroy(&monotonic);
     if (pthread_create(&w->thread, NULL, writer_main, w) != 0) {
         rz_store_close(w->store);
         free(w);
@@ -174,6 +202,7 @@ rz_status writer_add(writer *w, write_op *op, rz_error *error)
     } else {
         (void)job_keep(&op->job);
         op->next = NULL;
+        op->due = after_ms(op->gather_ms);
         if (w->last != NULL)
             w->last->next = op;
         else

@@ -7,6 +7,8 @@
 #include "server.h"
 #include "store/store.h"
 
+#include <time.h>
+
 struct changes;
 struct metrics;
 typedef struct writer writer;
@@ -17,7 +19,9 @@ typedef struct write_op {
     /* Runs in the writer's thread; with in_batch inside an open batch, and again alone when the
      * shared batch failed, so it must start from a clean slate each time. */
     rz_status (*run)(struct write_op *op, rz_store *store, rz_error *error);
-    rz_status status; /* of run and commit */
+    int gather_ms; /* how long it may wait for more to do, while it is the only one in the queue */
+    struct timespec due; /* the writer's */
+    rz_status status;    /* of run and commit */
     rz_error error;
     struct write_op *next;
 } write_op;
