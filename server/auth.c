@@ -9,12 +9,17 @@
 #include "tokens.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
+
+enum { LOOK_MS = 10 /* between two looks at the file; a look is a system call */ };
 
 struct auth {
     const config *config;
+    atomic_llong looked_ms; /* monotonic */
     pthread_rwlock_t lock;
     tokens tokens;
 };
@@ -59,6 +64,12 @@ void auth_free(auth *a)
 /* A file that cannot be read leaves the tokens as they were: access never widens by accident. */
 static void refresh(auth *a)
 {
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    long long now = (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+    if (now - atomic_load(&a->looked_ms) < LOOK_MS)
+        return;
+    atomic_store(&a->looked_ms, now);
     (void)pthread_rwlock_rdlock(&a->lock);
     bool changed = tokens_changed(a->config->db, &a->tokens);
     bool had = a->tokens.n > 0;
