@@ -27,7 +27,10 @@
 
 enum {
     DROP_BYTES_MAX = 4 << 20, /* of a body that is read only to be dropped */
-    KEPT_BYTES_MAX = 4096     /* of memory that a connection keeps from one request to the next */
+    KEPT_BYTES_MAX = 4096,    /* of memory that a connection keeps from one request to the next */
+    /* What the library needs beside the longest head: its list of headers, and those of the answer.
+     * It wipes all of a connection's memory with every request. */
+    LIBRARY_BYTES = 4096
 };
 
 typedef enum phase { PHASE_IDLE, PHASE_HEADERS, PHASE_BODY, PHASE_WAITING, PHASE_SENDING } phase;
@@ -662,9 +665,9 @@ static struct MHD_Daemon *start_library(http *h)
         threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT, limit,
         MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)c->connections_per_ip_max,
         MHD_OPTION_CONNECTION_TIMEOUT, timeout + 5, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        2 * c->header_bytes_max, MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_NOTIFY_CONNECTION,
-        on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h, MHD_OPTION_URI_LOG_CALLBACK,
-        on_target, h, MHD_OPTION_END);
+        c->header_bytes_max + LIBRARY_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 0,
+        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
+        h, MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_END);
 }
 
 rz_status http_start(server *s, http **out, int *port, rz_error *error)
