@@ -1,5 +1,5 @@
 -- wrk script: GET the paths of a file, each once in its turn; threads start at different places.
-local paths = {}
+local requests = {}
 local counter = 0
 local next_thread = 0
 
@@ -10,14 +10,14 @@ end
 
 function init(args)
     for line in io.lines(args[1]) do
-        paths[#paths + 1] = line
+        requests[#requests + 1] = wrk.format("GET", line)
     end
     counter = offset
 end
 
 function request()
     counter = counter + 1
-    return wrk.format("GET", paths[counter % #paths + 1])
+    return requests[counter % #requests + 1]
 end
 
 function done(summary, latency, requests)

@@ -1,14 +1,19 @@
 #!/usr/bin/python3
-"""Risk requests through HTTP: requests/s, p50 and p99 at 1 and 32 clients, for each model.
+"""Risk requests through HTTP: requests/s, p50 and p99, of each model.
 
   tests/bench/serving.py --build BUILD --db DB --models DIR [--model ID …] [--seconds S]
-                         [--rounds N] [--size NAME] [--json FILE]
+                         [--rounds N] [--patients N] [--json FILE]
 
-Starts a rezeptd of BUILD on a free loopback port, asks for the risks of every patient on changing
-days (so that no answer comes from the score cache), then asks the same paths again (cached), and
-stops it. Cached answers are also asked for by 64 connections, and 32 clients are compared with the
-same model in the process (bench-predictor). --json appends rows as the other benchmarks do; --size
-names the model in them. Needs wrk (deploy/install-packages bench)."""
+Starts a rezeptd of BUILD on a free loopback port and asks for patients' risks with wrk:
+
+  cold    on changing days, so that no answer comes from the score cache; 1 and 32 clients. At 32 it
+          is held against the same questions in the process (bench-questions)
+  cached  50 questions that were asked before; 1 and 64 clients. At 64 it is held against a daemon
+          that does nothing but answer bytes of the same number (bench-hello)
+
+What is compared is measured in turn, round by round; all figures are medians. The load runs on the
+same cores. --json appends rows as the other benchmarks do. Needs wrk (deploy/install-packages
+bench)."""
 import argparse
 import json
 import os
@@ -61,10 +66,13 @@ def patients(url, wanted):
     return found
 
 
+def date(day):
+    return f"2024-{1 + day % 12:02d}-{1 + day // 12 % 28:02d}"
+
+
 def path(person, model, day):
     patient, facility = person
-    return (f"/v1/patients/{patient}/risks?facility={facility}&model={model}"
-            f"&as_of=2024-{1 + day % 12:02d}-{1 + day // 12 % 28:02d}")
+    return f"/v1/patients/{patient}/risks?facility={facility}&model={model}&as_of={date(day)}"
 
 
 def answered(url, people, model):
@@ -85,29 +93,104 @@ def measure(url, paths, clients, seconds):
     return float(rate), float(p50), float(p99), int(failed)
 
 
-def in_process(options, model):
-    """Patients/s of the same model without HTTP, in batches of 32."""
-    with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
-        subprocess.run([f"{options.build}/tests/bench/bench-predictor", "--work", "throughput",
+def in_process(options, model, questions, seconds):
+    """Patients/s of the same questions without HTTP."""
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as asked, \
+            tempfile.NamedTemporaryFile("r", suffix=".json") as rows:
+        asked.writelines(f"{facility} {patient} {date(day)}\n"
+                         for (patient, facility), day in questions)
+        asked.flush()
+        subprocess.run([f"{options.build}/tests/bench/bench-questions", "--questions", asked.name,
                         "--db", options.db, "--model", os.path.join(options.models, model),
-                        "--json", file.name], check=True, stdout=subprocess.DEVNULL)
-        return json.loads(file.readline())["value"]
+                        "--seconds", str(seconds), "--json", rows.name], check=True,
+                       stdout=subprocess.DEVNULL)
+        return json.loads(rows.readline())["value"]
 
 
-def report(options, model, clients, cached, rate, limit):
-    """A row; `limit` is the rate in the process, None where that does not compare."""
-    if options.json is None:
-        return
-    row = {"work": "HTTP, cached scores" if cached else "HTTP, cold scores",
-           "size": options.size or model, "batch": clients, "precision": "float32", "value": rate,
-           "unit": "requests/s", "limit": limit, "ratio": rate / limit if limit else None,
-           "goal": None, "ok": None}
-    with open(options.json, "a", encoding="utf-8") as file:
-        file.write(json.dumps(row) + "\n")
+class Hello:
+    """The peer that answers the same bytes to everybody."""
+    def __init__(self, options, n_bytes):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        # pylint: disable-next=consider-using-with
+        self.process = subprocess.Popen(
+            [f"{options.build}/tests/bench/bench-hello", "--port", str(port), "--bytes",
+             str(n_bytes)], stdin=subprocess.PIPE)
+        time.sleep(0.3)
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(timeout=10)
+
+
+def median(values):
+    values = sorted(values)
+    return values[len(values) // 2]
+
+
+class Daemon:
+    def __init__(self, options):
+        port = free_port()
+        self.options = options
+        self.url = f"http://127.0.0.1:{port}"
+        self.process = start(options, port)
+        self.next_day = 1
+
+    def close(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(timeout=60)
+
+    def questions(self, people):
+        """As many as no run asks in its time, none of which was asked before."""
+        days = max(1, 20000 // len(people))
+        asked = [(p, (self.next_day + k) % 336) for k in range(days) for p in people]
+        self.next_day += days
+        random.Random(self.next_day).shuffle(asked)
+        return asked
+
+    def show(self, model, clients, cache, runs, limits, beside):
+        rate, p50, p99 = (median(r[i] for r in runs) for i in range(3))
+        limit = median(limits) if limits else None
+        share = f"   {rate / limit:.2f} of {limit:.0f}, {beside}" if limit else ""
+        print(f"{model:<16}{clients:>8}{cache:>8}{rate:>12.0f}{p50:>9.2f}{p99:>9.2f}"
+              f"{sum(r[3] for r in runs):>8}{share}", flush=True)
+        if self.options.json is not None:
+            row = {"work": f"HTTP, {cache} scores", "size": model, "batch": clients,
+                   "precision": "float32", "value": rate, "unit": "requests/s", "limit": limit,
+                   "ratio": rate / limit if limit else None, "goal": None, "ok": None,
+                   "note": f"limit: {beside}" if limit else None}
+            with open(self.options.json, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+    def cold(self, model, people, clients):
+        runs, limits, seconds = [], [], self.options.seconds
+        for _ in range(self.options.rounds):
+            asked = self.questions(people)
+            runs.append(measure(self.url, [path(p, model, day) for p, day in asked], clients,
+                                seconds))
+            if clients == 32:
+                limits.append(in_process(self.options, model, asked, seconds))
+        self.show(model, clients, "cold", runs, limits, "the same questions in the process")
+
+    def cached(self, model, people, clients):
+        paths = [path(p, model, self.next_day % 336) for p in people[:50]]
+        bodies = []
+        for one in paths:
+            with urllib.request.urlopen(self.url + one, timeout=30) as answer:
+                bodies.append(len(answer.read()))
+        runs, limits, seconds = [], [], self.options.seconds
+        hello = Hello(self.options, sum(bodies) // len(bodies)) if clients == 64 else None
+        for _ in range(self.options.rounds):
+            runs.append(measure(self.url, paths, clients, seconds))
+            if hello is not None:
+                limits.append(measure(hello.url, paths, clients, seconds)[0])
+        if hello is not None:
+            hello.close()
+        self.show(model, clients, "cached", runs, limits, "libmicrohttpd alone")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--build", required=True)
     parser.add_argument("--db", required=True)
     parser.add_argument("--models", required=True)
@@ -115,48 +198,25 @@ def main():
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--patients", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size")
     parser.add_argument("--json")
     options = parser.parse_args()
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    daemon = start(options, port)
+    daemon = Daemon(options)
     try:
-        people = patients(url, options.patients)
-        models = options.model or [m["id"] for m in get(f"{url}/v1/models")["models"]
+        people = patients(daemon.url, options.patients)
+        models = options.model or [m["id"] for m in get(f"{daemon.url}/v1/models")["models"]
                                    if m["state"] == "ready"]
-        print(f"{len(people)} patients; 1 load thread on the same cores; medians of {options.rounds} runs")
+        print(f"{len(people)} patients; 1 load thread on the same cores; medians of "
+              f"{options.rounds} runs")
         print(f"{'model':<16}{'clients':>8}{'cache':>8}{'requests/s':>12}{'p50 ms':>9}{'p99 ms':>9}"
               f"{'failed':>8}")
-        day = 1
         for model in models:
-            living = answered(url, people, model)
-            for clients in (1, 32, 64):
-                for cached in (True,) if clients == 64 else (False, True):
-                    runs = []
-                    for _ in range(options.rounds):
-                        # As many questions as no run asks in its time: none comes twice.
-                        days = 1 if cached else max(1, 20000 // len(living))
-                        paths = [path(p, model, (day + k) % 336) for k in range(days)
-                                 for p in living]
-                        day += days
-                        random.Random(day).shuffle(paths)
-                        if cached:
-                            paths = paths[:50]
-                            for one in paths:
-                                get(url + one)
-                        runs.append(measure(url, paths, clients, options.seconds))
-                    rate, p50, p99 = (sorted(r[i] for r in runs)[len(runs) // 2] for i in range(3))
-                    print(f"{model:<16}{clients:>8}{'warm' if cached else 'cold':>8}{rate:>12.0f}"
-                          f"{p50:>9.2f}{p99:>9.2f}{sum(r[3] for r in runs):>8}", flush=True)
-                    limit = None
-                    if clients == 32 and not cached:
-                        limit = in_process(options, model)
-                        print(f"{model:<16}{'':>8}{'none':>8}{limit:>12.0f}  in the process", flush=True)
-                    report(options, model, clients, cached, rate, limit)
+            living = answered(daemon.url, people, model)
+            for clients in (1, 32):
+                daemon.cold(model, living, clients)
+            for clients in (1, 64) if model == models[0] else ():
+                daemon.cached(model, living, clients)
     finally:
-        daemon.send_signal(signal.SIGTERM)
-        daemon.wait(timeout=60)
+        daemon.close()
 
 
 if __name__ == "__main__":

@@ -2,12 +2,12 @@
 """Start of a process to its first score, the checkpoint being in the page cache.
 
   tests/bench/start.py --build BUILD [--build OTHER …] --db DB --models DIR --model ID
-                       [--rounds N] [--size NAME] [--json FILE]
+                       [--rounds N] [--json FILE]
 
 In the process: bench-predictor --score, until it prints a risk. Through HTTP: rezeptd on a free
 loopback port with DIR, until a stored patient's risk is answered with 200. Both in turn, medians;
 several builds are compared in turn. --json appends rows of the first build as the other benchmarks
-do; --size names the model in them."""
+do."""
 import argparse
 import json
 import os
@@ -88,7 +88,6 @@ def main():
     parser.add_argument("--models", required=True)
     parser.add_argument("--model", required=True)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--size")
     parser.add_argument("--json")
     options = parser.parse_args()
     builds = options.build
@@ -102,10 +101,10 @@ def main():
             took[build, "through HTTP"].append(through_http(build, options, path))
     for (build, way), runs in took.items():
         median = sorted(runs)[len(runs) // 2]
-        print(f"start to first score {way:<16}{options.size or options.model:<8}{median:>8.3f} s"
+        print(f"start to first score {way:<16}{options.model:<8}{median:>8.3f} s"
               f"  (least {min(runs):.3f}, most {max(runs):.3f})  {build if len(builds) > 1 else ''}")
         if options.json is not None and build == builds[0]:
-            row = {"work": f"start to first score, {way}", "size": options.size or options.model,
+            row = {"work": f"start to first score, {way}", "size": options.model,
                    "batch": None, "precision": "float32", "value": median, "unit": "s",
                    "limit": None, "ratio": None, "goal": None, "ok": None,
                    "note": "checkpoint in the page cache, digests checked"}
