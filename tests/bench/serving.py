@@ -12,7 +12,8 @@ Starts a rezeptd of BUILD on a free loopback port and asks for patients' risks w
           that does nothing but answer bytes of the same number (bench-hello)
 
 What is compared is measured in turn, round by round; all figures are medians. The load runs on the
-same cores. --json appends rows as the other benchmarks do. Needs wrk (deploy/install-packages
+same cores, the background scorer is off. "By CPU" is the same ratio by the CPU time of the process
+that answers: what is left of it when others use the cores too. --json appends rows as the other benchmarks do. Needs wrk (deploy/install-packages
 bench)."""
 import argparse
 import json
@@ -42,7 +43,7 @@ def free_port():
 def start(options, port):
     daemon = subprocess.Popen(
         [f"{options.build}/server/rezeptd", "serve", "--db", options.db, "--models",
-         options.models, "--port", str(port)],
+         options.models, "--port", str(port), "--no-rescore"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     for _ in range(300):
         try:
@@ -94,7 +95,7 @@ def measure(url, paths, clients, seconds):
 
 
 def in_process(options, model, questions, seconds):
-    """Patients/s of the same questions without HTTP."""
+    """Patients a second, and a second of CPU, of the same questions without HTTP."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as asked, \
             tempfile.NamedTemporaryFile("r", suffix=".json") as rows:
         asked.writelines(f"{facility} {patient} {date(day)}\n"
@@ -104,18 +105,39 @@ def in_process(options, model, questions, seconds):
                         "--db", options.db, "--model", os.path.join(options.models, model),
                         "--seconds", str(seconds), "--json", rows.name], check=True,
                        stdout=subprocess.DEVNULL)
-        return json.loads(rows.readline())["value"]
+        row = json.loads(rows.readline())
+        return row["value"], row["value_cpu"]
 
 
-class Hello:
+def cpu_s(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+        user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+class Server:
+    """A process that is asked over HTTP."""
+    def __init__(self, options, process, port):
+        self.options = options
+        self.process = process
+        self.url = f"http://127.0.0.1:{port}"
+
+    def measure(self, paths, clients):
+        """As measure(), and answers a second of the process' CPU."""
+        before = cpu_s(self.process.pid)
+        rate, p50, p99, failed = measure(self.url, paths, clients, self.options.seconds)
+        used = cpu_s(self.process.pid) - before
+        return rate, p50, p99, failed, rate * self.options.seconds / used
+
+
+class Hello(Server):
     """The peer that answers the same bytes to everybody."""
     def __init__(self, options, n_bytes):
         port = free_port()
-        self.url = f"http://127.0.0.1:{port}"
         # pylint: disable-next=consider-using-with
-        self.process = subprocess.Popen(
+        super().__init__(options, subprocess.Popen(
             [f"{options.build}/tests/bench/bench-hello", "--port", str(port), "--bytes",
-             str(n_bytes)], stdin=subprocess.PIPE)
+             str(n_bytes)], stdin=subprocess.PIPE), port)
         time.sleep(0.3)
 
     def close(self):
@@ -128,12 +150,10 @@ def median(values):
     return values[len(values) // 2]
 
 
-class Daemon:
+class Daemon(Server):
     def __init__(self, options):
         port = free_port()
-        self.options = options
-        self.url = f"http://127.0.0.1:{port}"
-        self.process = start(options, port)
+        super().__init__(options, start(options, port), port)
         self.next_day = 1
 
     def close(self):
@@ -149,27 +169,32 @@ class Daemon:
         return asked
 
     def show(self, model, clients, cache, runs, limits, beside):
+        """runs: of measure(); limits: of the peer, a second and a second of CPU."""
         rate, p50, p99 = (median(r[i] for r in runs) for i in range(3))
-        limit = median(limits) if limits else None
-        share = f"   {rate / limit:.2f} of {limit:.0f}, {beside}" if limit else ""
+        row = {"work": f"HTTP, {cache} scores", "size": model, "batch": clients,
+               "precision": "float32", "value": rate, "unit": "requests/s", "limit": None,
+               "ratio": None, "goal": None, "ok": None}
+        share = ""
+        if limits:
+            row["limit"] = median(of for of, _ in limits)
+            row["ratio"] = rate / row["limit"]
+            row["ratio_cpu"] = median(r[4] for r in runs) / median(cpu for _, cpu in limits)
+            row["note"] = f"limit: {beside}"
+            share = (f"   {row['ratio']:.2f} (by CPU {row['ratio_cpu']:.2f}) of "
+                     f"{row['limit']:.0f}, {beside}")
         print(f"{model:<16}{clients:>8}{cache:>8}{rate:>12.0f}{p50:>9.2f}{p99:>9.2f}"
               f"{sum(r[3] for r in runs):>8}{share}", flush=True)
         if self.options.json is not None:
-            row = {"work": f"HTTP, {cache} scores", "size": model, "batch": clients,
-                   "precision": "float32", "value": rate, "unit": "requests/s", "limit": limit,
-                   "ratio": rate / limit if limit else None, "goal": None, "ok": None,
-                   "note": f"limit: {beside}" if limit else None}
             with open(self.options.json, "a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
 
     def cold(self, model, people, clients):
-        runs, limits, seconds = [], [], self.options.seconds
+        runs, limits = [], []
         for _ in range(self.options.rounds):
             asked = self.questions(people)
-            runs.append(measure(self.url, [path(p, model, day) for p, day in asked], clients,
-                                seconds))
+            runs.append(self.measure([path(p, model, day) for p, day in asked], clients))
             if clients == 32:
-                limits.append(in_process(self.options, model, asked, seconds))
+                limits.append(in_process(self.options, model, asked, self.options.seconds))
         self.show(model, clients, "cold", runs, limits, "the same questions in the process")
 
     def cached(self, model, people, clients):
@@ -178,12 +203,13 @@ class Daemon:
         for one in paths:
             with urllib.request.urlopen(self.url + one, timeout=30) as answer:
                 bodies.append(len(answer.read()))
-        runs, limits, seconds = [], [], self.options.seconds
+        runs, limits = [], []
         hello = Hello(self.options, sum(bodies) // len(bodies)) if clients == 64 else None
         for _ in range(self.options.rounds):
-            runs.append(measure(self.url, paths, clients, seconds))
+            runs.append(self.measure(paths, clients))
             if hello is not None:
-                limits.append(measure(hello.url, paths, clients, seconds)[0])
+                rate, _, _, _, by_cpu = hello.measure(paths, clients)
+                limits.append((rate, by_cpu))
         if hello is not None:
             hello.close()
         self.show(model, clients, "cached", runs, limits, "libmicrohttpd alone")
