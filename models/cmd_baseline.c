@@ -7,6 +7,7 @@
 #include "train/run.h"
 #include "train_options.h"
 
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,8 @@ static const rz_option table[] = {
      .help = "tuning, or held_out, which is for the last report"},
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
      .help = "true risks that simulate wrote (--truth)"},
+    {"scores", RZ_OPTION_TEXT, NULL, .value = "PREFIX",
+     .help = "scores of both splits, unseen, into PREFIX-tuning.csv and PREFIX-held_out.csv"},
     {"bootstraps", RZ_OPTION_INT, "1000", .min = 0, .max = 100000, .value = "N",
      .help = "patient resamples behind each interval"},
     {"threads", RZ_OPTION_INT, "0", .min = 0, .max = 256, .value = "N", .group = "Run",
@@ -291,11 +294,37 @@ static void print_choice(const job *j, const baseline *b)
                  b->features_s, b->tuning_s, b->fit_s);
 }
 
+/* Scores of tuning and held-out patients for whoever compares them later; no figure is made of
+ * them here. */
+static rz_status write_scores(const job *j, rz_store *store, const evaluate_subject *subject,
+                              const char *prefix, rz_error *error)
+{
+    static const rz_split splits[] = {RZ_SPLIT_TUNING, RZ_SPLIT_HELD_OUT};
+    static const char *const names[] = {"tuning", "held_out"};
+    rz_status status = RZ_OK;
+    for (size_t i = 0; status == RZ_OK && i < RZ_COUNT(splits); i++) {
+        evaluate_options o = j->measuring;
+        evaluation result = {.rule = o.rule};
+        char path[PATH_MAX];
+        o.split = splits[i];
+        o.bootstraps = 0;
+        int n = snprintf(path, sizeof path, "%s-%s.csv", prefix, names[i]);
+        if (n < 0 || (size_t)n >= sizeof path)
+            return rz_fail(error, RZ_E_USAGE, "--scores %.60s…: too long", prefix);
+        status = evaluate(store, subject, &o, &j->progress, &result, error);
+        if (status == RZ_OK)
+            status = evaluation_write_scores(&result, path, error);
+        evaluation_done(&result);
+    }
+    return status;
+}
+
 /* Measures, writes all files, prints. */
 static rz_status report(job *j, rz_store *store, const rz_run *run, const rz_dataset *dataset,
                         baseline *b, rz_error *error)
 {
-    const char *truth_path = rz_options_text(j->options, "truth");
+    const char *truth_path = rz_options_text(j->options, "truth"),
+               *scores = rz_options_text(j->options, "scores");
     const engine *e = j->learning.engine;
     char model_sha256[RZ_SHA256_TEXT], tasks_sha256[RZ_SHA256_TEXT], date[RZ_DAY_TEXT];
     char data_sha256[RZ_SHA256_TEXT];
@@ -330,6 +359,8 @@ static rz_status report(job *j, rz_store *store, const rz_run *run, const rz_dat
         status = write_baseline(j, run->out, b, data_sha256, model_sha256, tasks_sha256, error);
     if (status == RZ_OK)
         status = evaluation_write(&result, run->out, error);
+    if (status == RZ_OK && scores != NULL)
+        status = write_scores(j, store, &subject, scores, error);
     if (status == RZ_OK) {
         print_choice(j, b);
         evaluation_print(&result, truth_path != NULL);

@@ -59,39 +59,6 @@ typedef struct job { /* what all runs of one call share */
     rz_progress progress;
 } job;
 
-/* The folder's tasks, or those named by --task, in the order of the folder. */
-static rz_status load_tasks(const rz_options *options, rz_task *tasks, size_t *n, rz_error *error)
-{
-    const char *folder = rz_options_text(options, "tasks");
-    const char *names = rz_options_text(options, "task");
-    size_t all = 0, kept = 0;
-    rz_status status = rz_tasks_load(folder, tasks, &all, error);
-    for (const char *name = names; status == RZ_OK && name != NULL && *name != '\0';) {
-        size_t length = strcspn(name, ","), t = 0;
-        while (t < all &&
-               (strlen(tasks[t].name) != length || strncmp(tasks[t].name, name, length) != 0))
-            t++;
-        if (t == all)
-            status = rz_fail(error, RZ_E_NOT_FOUND, "there is no task %.*s in %s", (int)length,
-                             name, folder);
-        name += length + (name[length] == ',');
-    }
-    for (size_t t = 0; status == RZ_OK && t < all; t++) {
-        bool wanted = names == NULL;
-        for (const char *name = names; !wanted && name != NULL && *name != '\0';) {
-            size_t length = strcspn(name, ",");
-            wanted = strlen(tasks[t].name) == length && strncmp(tasks[t].name, name, length) == 0;
-            name += length + (name[length] == ',');
-        }
-        if (wanted)
-            tasks[kept++] = tasks[t];
-    }
-    if (status == RZ_OK && kept == 0)
-        status = rz_fail(error, RZ_E_NOT_FOUND, "there is no task in %s", folder);
-    *n = kept;
-    return status;
-}
-
 static rz_status write_pages(const job *j, const rz_run *run, const rz_dataset *dataset,
                              const rz_head *heads, size_t n_heads, const rz_labels *labels,
                              const rz_train_result *result, rz_error *error)
@@ -227,7 +194,8 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &j.o.method, error);
     if (status == RZ_OK)
-        status = load_tasks(options, tasks, &n, error);
+        status = train_tasks_load(rz_options_text(options, "tasks"),
+                                  rz_options_text(options, "task"), tasks, &n, error);
     if (status == RZ_OK)
         status = train_prevalence_read(rz_options_text(options, "prevalence"), tasks, n,
                                        j.o.prevalence, error);

@@ -21,6 +21,7 @@ static const struct {
     {"pretrain", cmd_pretrain, "learn histories from a database"},
     {"finetune", cmd_finetune, "learn tasks and calibrate their risks"},
     {"baseline", cmd_baseline, "learn a task from counts, to compare with", true},
+    {"study", cmd_study, "find the size that each task needs, beside honest baselines"},
     {"calibrate", cmd_calibrate, "calibrate a model anew on a database"},
     {"evaluate", cmd_evaluate, "measure a model on patients it has not seen"},
     {"show", cmd_show, "show a size's tensors, or what a model's folder holds"},

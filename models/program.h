@@ -10,7 +10,7 @@
 /* A command: returns a status; the error is printed by main, which also chooses the exit code. */
 typedef rz_status command_fn(int argc, char *const *argv, rz_error *error);
 
-command_fn cmd_simulate, cmd_import, cmd_vocab, cmd_pretrain, cmd_finetune, cmd_baseline,
+command_fn cmd_simulate, cmd_import, cmd_vocab, cmd_pretrain, cmd_finetune, cmd_baseline, cmd_study,
     cmd_calibrate, cmd_evaluate, cmd_show;
 
 /* Reads flags and environment (prefix REZEPT) into options made from `table`. When --help was

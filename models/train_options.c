@@ -39,6 +39,37 @@ rz_status train_precision_read(const char *name, rz_precision *out, rz_error *er
     return RZ_OK;
 }
 
+rz_status train_tasks_load(const char *folder, const char *names, rz_task *tasks, size_t *n,
+                           rz_error *error)
+{
+    size_t all = 0, kept = 0;
+    rz_status status = rz_tasks_load(folder, tasks, &all, error);
+    for (const char *name = names; status == RZ_OK && name != NULL && *name != '\0';) {
+        size_t length = strcspn(name, ","), t = 0;
+        while (t < all &&
+               (strlen(tasks[t].name) != length || strncmp(tasks[t].name, name, length) != 0))
+            t++;
+        if (t == all)
+            status = rz_fail(error, RZ_E_NOT_FOUND, "there is no task %.*s in %s", (int)length,
+                             name, folder);
+        name += length + (name[length] == ',');
+    }
+    for (size_t t = 0; status == RZ_OK && t < all; t++) {
+        bool wanted = names == NULL;
+        for (const char *name = names; !wanted && name != NULL && *name != '\0';) {
+            size_t length = strcspn(name, ",");
+            wanted = strlen(tasks[t].name) == length && strncmp(tasks[t].name, name, length) == 0;
+            name += length + (name[length] == ',');
+        }
+        if (wanted)
+            tasks[kept++] = tasks[t];
+    }
+    if (status == RZ_OK && kept == 0)
+        status = rz_fail(error, RZ_E_NOT_FOUND, "there is no task in %s", folder);
+    *n = kept;
+    return status;
+}
+
 rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error)
 {
     *out = (rz_split_rule){0};

@@ -94,6 +94,11 @@ rz_train_options train_options_read(const rz_options *options, const rz_progress
 /* "float32", "bf16" or "int8"; says so where this CPU is slow at it. */
 RZ_MUST_CHECK rz_status train_precision_read(const char *name, rz_precision *out, rz_error *error);
 
+/* The tasks of a folder, or those of them that `names` ("a,b"; NULL = all) lists; `out` holds
+ * RZ_TASKS_MAX. Errors  those of rz_tasks_load; RZ_E_NOT_FOUND for a name that is not there. */
+RZ_MUST_CHECK rz_status train_tasks_load(const char *folder, const char *names, rz_task *tasks,
+                                         size_t *n, rz_error *error);
+
 /* "1/5" -> fold 1 of 5; NULL -> the 70/15/15 splits. */
 RZ_MUST_CHECK rz_status train_fold_read(const char *text, rz_split_rule *out, rz_error *error);
 /* "0.03" for all tasks, or "ckd=0.03,pregabalin=0.05"; NaN where nothing is said. */
