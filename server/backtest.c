@@ -210,7 +210,9 @@ rz_status backtest_ask(backtest *t, size_t patients, predict_job **out, bool *do
         predict_part *part = &j->parts[0];
         part->replica = replica_keep(t->replica);
         part->options = rz_predict_options_defaults();
-        part->options.heads = UINT64_MAX >> (RZ_HEADS_MAX - t->n_heads);
+        part->options.heads = 0;
+        for (size_t h = 0; h < t->n_heads; h++)
+            part->options.heads |= (uint64_t)1 << h;
         part->n_heads = t->n_heads;
         part->aside = true;
         *out = j;
