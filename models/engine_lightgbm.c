@@ -18,7 +18,8 @@ typedef void *dataset_handle, *booster_handle;
 
 static const char *const library_names[] = {"lib_lightgbm.so", "liblightgbm.so"};
 
-/* Loaded anew by each table and fit, which the loader counts; so there is no state of ours. */
+/* Opened anew by each fit, so that there is no state of ours; it stays loaded, because its threads
+ * may outlive the fit. */
 typedef struct library {
     void *handle;
     const char *(*last_error)(void);
@@ -64,7 +65,7 @@ static rz_status library_open(library *l, rz_error *error)
                      {"LGBM_BoosterSaveModelToString", &l->booster_save}};
     *l = (library){0};
     for (size_t i = 0; l->handle == NULL && i < RZ_COUNT(library_names); i++)
-        l->handle = dlopen(library_names[i], RTLD_NOW | RTLD_LOCAL);
+        l->handle = dlopen(library_names[i], RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
     if (l->handle == NULL)
         return rz_fail(error, RZ_E_UNSUPPORTED,
                        "LightGBM is not installed (%s): put its shared library where the loader "
@@ -159,9 +160,9 @@ static void fit_free(void *object)
     fit *f = object;
     if (f == NULL)
         return;
-    if (f->booster != NULL)
+    if (f->library.handle != NULL && f->booster != NULL)
         (void)f->library.booster_free(f->booster);
-    if (f->dataset != NULL)
+    if (f->library.handle != NULL && f->dataset != NULL)
         (void)f->library.dataset_free(f->dataset);
     library_close(&f->library);
     free(f->logit);
