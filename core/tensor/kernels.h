@@ -19,7 +19,8 @@ enum {
     RZ_ATTENTION_KEYS = 64,
     RZ_ATTENTION_BACK_QUERIES = 32,
     RZ_ATTENTION_BACK_KEYS = 128,
-    /* Of product_transposed and transposed_bf16: rows, whole blocks of every set; both sides for a part of the depth.
+    /* Of product_transposed and transposed_bf16: rows, whole blocks of every set; both sides for a
+     * part of the depth.
      */
     RZ_TRANSPOSED_ROWS = 240,
     RZ_TRANSPOSED_SCRATCH = 256 * (RZ_TRANSPOSED_ROWS + 48),
@@ -51,7 +52,8 @@ typedef struct rz_attention_gradient {
 } rz_attention_gradient;
 
 typedef struct rz_kernels {
-    const char *name; /* "amx" (with what follows), "avx512_bf16" (with VNNI), "avx512", "avx2", "generic" */
+    const char *name; /* "amx" (with what follows), "avx512_bf16" (with VNNI), "avx512", "avx2",
+                         "generic" */
 
     /* y += x; y += a·x; x·y. n: any. */
     void (*add)(float *y, const float *x, size_t n);

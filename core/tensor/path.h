@@ -12,9 +12,9 @@ typedef struct rz_tensor_path {
     char why[120]; /* the reason of the choice, for people */
 } rz_tensor_path;
 
-/* REZEPT_TENSOR = openblas | amx | avx512_bf16 | avx512 | avx2 | generic forces one; unset or "auto", the
- * widest instruction set wins. Errors  RZ_E_INVALID, naming the value: unknown, or not for this
- * CPU. Threads: safe. */
+/* REZEPT_TENSOR = openblas | amx | avx512_bf16 | avx512 | avx2 | generic forces one; unset or
+ * "auto", the widest instruction set wins. Errors  RZ_E_INVALID, naming the value: unknown, or not
+ * for this CPU. Threads: safe. */
 RZ_MUST_CHECK rz_status rz_tensor_choose(rz_tensor_path *out, rz_error *error);
 
 #endif
