@@ -2,7 +2,6 @@
  * twice, first to count and then to place, and only ever grows. */
 #include "model/encoder/encoder.h"
 
-#include "base/large.h"
 #include "base/size.h"
 #include "tensor/gemm.h"
 
@@ -200,7 +199,7 @@ rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows
     rz_scratch plan = *s;
     carver count = {0};
     lay_out(&count, &plan, &model->config, rows, training);
-    void *memory = count.overflow ? NULL : rz_large_new(count.used);
+    void *memory = count.overflow ? NULL : aligned_alloc(64, count.used);
     if (memory == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of activations", count.used);
     memset(memory, 0, count.used);

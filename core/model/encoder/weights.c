@@ -2,8 +2,6 @@
  * only after the parameters have changed. */
 #include "model/encoder/encoder.h"
 
-#include "base/large.h"
-
 #include <stdlib.h>
 
 static encoder_weight weight_of(const rz_scratch *s, const float *source, size_t out, size_t in)
@@ -55,7 +53,7 @@ static rz_status place_panels(rz_scratch *s, bool training, rz_error *error)
             total += rz_weight_bytes(i % 2 == 0 ? &w->forward : &w->backward);
     }
     free(s->packed);
-    s->packed = rz_large_new(total);
+    s->packed = aligned_alloc(64, total + 64);
     if (s->packed == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of packed weights", total);
     char *next = s->packed;

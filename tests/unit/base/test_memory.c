@@ -2,7 +2,6 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
-#include "base/large.h"
 #include "base/size.h"
 
 static void sizes_overflow_is_seen(void **state)
@@ -56,24 +55,9 @@ static void buffer_keeps_its_limit(void **state)
     rz_buffer_done(&buffer);
 }
 
-static void large_memory_is_aligned_and_whole(void **state)
-{
-    (void)state;
-    const size_t sizes[] = {0, 1, 63, 4096, 4 << 20, (9 << 20) + 1};
-    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-        unsigned char *memory = rz_large_new(sizes[i]);
-        assert_non_null(memory);
-        assert_int_equal((uintptr_t)memory % 64, 0);
-        memset(memory, 1, sizes[i]);
-        free(memory);
-    }
-    assert_null(rz_large_new(SIZE_MAX));
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(sizes_overflow_is_seen),
-                                       cmocka_unit_test(large_memory_is_aligned_and_whole),
                                        cmocka_unit_test(arena_keeps_its_limit),
                                        cmocka_unit_test(buffer_keeps_its_limit)};
     return cmocka_run_group_tests(tests, NULL, NULL);
