@@ -268,7 +268,7 @@ static void a_full_disk_is_an_error(void **state)
     rz_simulate_summary summary;
     rz_simulate_options o = small();
     check_fails(rz_simulate(&o, NULL, full, NULL, NULL, &summary, &error), RZ_E_DISK_FULL,
-                "simulated data");
+                "cannot write the claims");
     (void)fclose(full);
 }
 
