@@ -20,7 +20,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { FORMAT_VERSION = 1, CONFIG_BYTES_MAX = 64 << 10, VOCABULARY_BYTES_MAX = 1 << 25 };
+/* A program that does not know the onset head must not serve what is left without it: a model that
+ * has one is of the second version. */
+enum { FORMAT_VERSION = 1, FORMAT_VERSION_ONSET = 2 };
+enum { CONFIG_BYTES_MAX = 64 << 10, VOCABULARY_BYTES_MAX = 1 << 25 };
 
 static const char format_name[] = "rezept-model";
 static const char licence_note[] =
@@ -62,6 +65,11 @@ rz_status rz_checkpoint_begin(const char *folder, rz_error *error)
     return status;
 }
 
+static int version_of(const rz_config *config)
+{
+    return config->onset ? FORMAT_VERSION_ONSET : FORMAT_VERSION;
+}
+
 static json_t *config_json(const rz_model *model, const rz_checkpoint_origin *origin)
 {
     json_t *heads = json_array();
@@ -72,7 +80,7 @@ static json_t *config_json(const rz_model *model, const rz_checkpoint_origin *or
         }
     /* "o" takes what it is given, also when packing fails. */
     return json_pack("{s:s, s:i, s:o, s:o, s:s, s:{s:s, s:I, s:s, s:s, s:s, s:s}}", "format",
-                     format_name, "format_version", FORMAT_VERSION, "model",
+                     format_name, "format_version", version_of(&model->config), "model",
                      model->family->config_write(&model->config), "heads", heads,
                      "vocabulary_sha256", model->vocabulary->sha256, "training", "config_sha256",
                      origin->training_config_sha256, "seed", (json_int_t)origin->seed,
@@ -97,7 +105,7 @@ static rz_status write_weights(const char *path, const rz_model *model,
                                const rz_checkpoint_origin *origin, rz_error *error)
 {
     char version[16], seed[32];
-    (void)snprintf(version, sizeof version, "%d", FORMAT_VERSION);
+    (void)snprintf(version, sizeof version, "%d", version_of(&model->config));
     (void)snprintf(seed, sizeof seed, "%" PRIu64, origin->seed);
     const rz_metadata_pair metadata[] = {
         {"format", format_name},
@@ -254,10 +262,12 @@ static rz_status config_from_json(const json_t *json, loaded_config *out, rz_err
     const char *family = json_string_value(json_object_get(model, "family"));
     if (format == NULL || strcmp(format, format_name) != 0)
         return rz_fail(error, RZ_E_UNSUPPORTED, "config.json: the format is not %s", format_name);
-    if (!json_is_integer(version) || json_integer_value(version) != FORMAT_VERSION)
+    if (!json_is_integer(version) || json_integer_value(version) < FORMAT_VERSION ||
+        json_integer_value(version) > FORMAT_VERSION_ONSET)
         return rz_fail(error, RZ_E_UNSUPPORTED,
-                       "config.json: format version %lld, this program reads %d",
-                       (long long)json_integer_value(version), FORMAT_VERSION);
+                       "config.json: format version %lld, this program reads %d and %d",
+                       (long long)json_integer_value(version), FORMAT_VERSION,
+                       FORMAT_VERSION_ONSET);
     if (family == NULL)
         return rz_fail(error, RZ_E_CORRUPT, "config.json: the model names no family");
     out->family = rz_family_find(family);
@@ -265,6 +275,12 @@ static rz_status config_from_json(const json_t *json, loaded_config *out, rz_err
         return rz_fail(error, RZ_E_UNSUPPORTED, "config.json: there is no model family %.40s",
                        family);
     rz_status status = out->family->config_parse(model, &out->model, error);
+    if (status == RZ_OK && json_integer_value(version) != version_of(&out->model))
+        status =
+            rz_fail(error, RZ_E_CORRUPT,
+                    "config.json: format version %lld %s an onset head, the model has %s",
+                    (long long)json_integer_value(version),
+                    out->model.onset ? "is without" : "is for", out->model.onset ? "one" : "none");
     if (status == RZ_OK)
         status = read_heads(json, out, error);
     if (status == RZ_OK)
@@ -327,7 +343,7 @@ static rz_status check_metadata(const rz_safetensors *file, const loaded_config 
                                 rz_error *error)
 {
     char version[16];
-    (void)snprintf(version, sizeof version, "%d", FORMAT_VERSION);
+    (void)snprintf(version, sizeof version, "%d", version_of(&config->model));
     const rz_metadata_pair wanted[] = {{"format", format_name},
                                        {"format_version", version},
                                        {"family", config->family->name},
@@ -357,6 +373,9 @@ static rz_status check_size(const rz_safetensors *file, const loaded_config *con
         config->family->tensor_table(&config->model, specs, RZ_SAFETENSORS_MAX, &n, error);
     for (size_t i = 0; i < n && status == RZ_OK; i++)
         wanted += specs[i].count;
+    if (config->model.onset)
+        wanted += ((uint64_t)config->model.n_diagnoses + (uint64_t)config->model.n_medications) *
+                  ((uint64_t)config->model.hidden + 1);
     free(specs);
     for (size_t i = 0; i < n_file; i++)
         in_file += tensors[i].count;

@@ -42,10 +42,22 @@ static rz_tensor_spec head_tensor(const char *head, const char *part, size_t ran
     return spec;
 }
 
+/* The onset head: of all codes, a row each. */
+static void onset_tensors(const rz_model *model, rz_tensor_spec spec[2])
+{
+    for (size_t i = 0; i < 2; i++) {
+        spec[i] = head_tensor("", i == 0 ? "weight" : "bias", 2 - i,
+                              i == 0 ? (size_t)model->config.hidden : 1);
+        spec[i].shape[0] = rz_model_codes(model);
+        spec[i].count = spec[i].shape[0] * spec[i].shape[1];
+        (void)snprintf(spec[i].name, sizeof spec[i].name, "onset.%s", i == 0 ? "weight" : "bias");
+    }
+}
+
 /* The family's tensors, then weight and bias of each head; offsets in steps of 16 floats. */
 static rz_status make_table(rz_model *model, rz_error *error)
 {
-    size_t body = 0, heads = 2 * model->n_heads;
+    size_t body = 0, heads = 2 * (model->n_heads + (model->config.onset ? 1 : 0));
     rz_status status = model->family->tensor_table(&model->config, NULL, 0, &body, error);
     if (status != RZ_OK)
         return status;
@@ -60,6 +72,8 @@ static rz_status make_table(rz_model *model, rz_error *error)
         spec[0] = head_tensor(model->head_names[i], "weight", 2, (size_t)model->config.hidden);
         spec[1] = head_tensor(model->head_names[i], "bias", 1, 1);
     }
+    if (model->config.onset)
+        onset_tensors(model, &model->tensors[body + 2 * model->n_heads]);
     model->n_tensors = body + heads;
     model->n_head_tensors = heads;
     size_t offset = 0;
@@ -163,10 +177,12 @@ rz_status rz_model_new(const rz_config *config, const rz_vocabulary *vocabulary,
 }
 
 rz_status rz_model_with_heads(const rz_model *model, const char *const *head_names, size_t n_heads,
-                              uint64_t seed, rz_model **out, rz_error *error)
+                              bool onset, uint64_t seed, rz_model **out, rz_error *error)
 {
     rz_model *copy = NULL;
-    rz_status status = rz_model_new(&model->config, model->vocabulary, head_names, n_heads, seed,
+    rz_config config = model->config;
+    config.onset = onset;
+    rz_status status = rz_model_new(&config, model->vocabulary, head_names, n_heads, seed,
                                     model->pool, &copy, error);
     if (status != RZ_OK)
         return status;

@@ -2,8 +2,10 @@
  * shapes, and the vocabulary it was made with.
  *
  * The optimiser, clipping, the checkpoint and any exchange between processes walk the table; the
- * family alone knows what the tensors mean. Task heads come last in the block: a head reads the
- * pooled state of a timeline and gives one logit. */
+ * family alone knows what the tensors mean. Heads come last in the block: a task head reads the
+ * pooled state of a timeline and gives one logit; the onset head, of models that have it
+ * (config.onset), gives one for each code of the vocabulary, in its order: is this code recorded
+ * for the first time within the horizon? */
 #ifndef RZ_MODEL_MODEL_H
 #define RZ_MODEL_MODEL_H
 
@@ -30,6 +32,7 @@ typedef struct rz_config {
     rz_masking masking; /* pretraining's choice, kept with the model */
     float mask_share;   /* of the codes that pretraining hides */
     float dropout;
+    bool onset; /* the model has the onset head */
 } rz_config;
 
 typedef enum rz_init { RZ_INIT_NORMAL, RZ_INIT_ZERO, RZ_INIT_ONE } rz_init;
@@ -71,15 +74,19 @@ typedef struct rz_outputs {
 /* What a training step wants. Weights are 1 / (positions of that term in the whole optimiser
  * batch), so that gradients of several packed batches add up to the mean. */
 typedef struct rz_targets {
-    bool pretrain, finetune;
+    bool pretrain, finetune, onset;
     size_t n_diagnoses, n_medications, n_ages;
     uint32_t *diagnosis_positions, *medication_positions, *age_positions; /* token indices */
     int32_t *diagnosis_labels, *medication_labels; /* 0 … n_diagnoses-1, 0 … n_medications-1 */
     float *age_values;                             /* days / 36525 */
     float diagnosis_weight, medication_weight, age_weight;
-    const float *labels;       /* [n_seqs, n_heads]: 0, 1, or NaN for "not this patient" */
-    const float *head_weights; /* [n_heads] */
-    const float *seq_weights;  /* [n_seqs] of a timeline's labels; NULL = 1 */
+    const float *labels;        /* [n_seqs, n_heads]: 0, 1, or NaN for "not this patient" */
+    const float *head_weights;  /* [n_heads] */
+    const float *seq_weights;   /* [n_seqs] of a timeline's labels; NULL = 1 */
+    const uint64_t *onset_bits; /* [n_seqs, 2, rz_onset_words]: a bit for each code that comes
+                                   within the horizon, then for each that does not count */
+    size_t n_onsets;            /* codes that count, over all timelines */
+    float onset_weight;
     uint64_t dropout_seed, dropout_stream; /* this packed batch's masks */
     size_t capacity;                       /* of each position buffer; owned, see rz_targets_done */
 } rz_targets;
@@ -90,6 +97,8 @@ typedef struct rz_losses {
     double diagnosis, medication, age;
     size_t n_diagnoses, n_medications, n_ages;
     double head[RZ_HEADS_MAX], n_head[RZ_HEADS_MAX];
+    double onset;
+    size_t n_onsets;
 } rz_losses;
 
 enum { RZ_CAN_PRETRAIN = 1u << 0, RZ_CAN_HEADS = 1u << 1, RZ_CAN_SIMULATE = 1u << 2 };
@@ -124,6 +133,12 @@ typedef struct rz_family {
      * grads NULL: losses only, without dropout (validation). */
     rz_status (*train)(const rz_model *model, const rz_batch *batch, const rz_targets *targets,
                        float *grads, rz_losses *losses, rz_scratch *scratch, rz_error *error);
+    /* The onset head over the pooled states of the last forward pass of this scratch:
+     * out [n, rz_onset_stride(V)] for its timelines first … first + n - 1; what is beyond V in a
+     * row is scratch. Apart from forward, which most questions end with, and in parts, as V may be
+     * large. */
+    rz_status (*onsets)(const rz_model *model, size_t first, size_t n, float *out,
+                        rz_scratch *scratch, rz_error *error);
 } rz_family;
 
 struct rz_model {
@@ -147,6 +162,25 @@ struct rz_model {
 
 const rz_family *rz_family_find(const char *name); /* NULL when there is none; static */
 
+/* Codes of the vocabulary, and the words that hold a bit for each. */
+static inline size_t rz_model_codes(const rz_model *model)
+{
+    return (size_t)model->config.n_diagnoses + (size_t)model->config.n_medications;
+}
+static inline size_t rz_onset_words(size_t n_codes)
+{
+    return (n_codes + 63) / 64;
+}
+/* Floats between two rows of onset logits: products write whole vectors. */
+static inline size_t rz_onset_stride(size_t n_codes)
+{
+    return (n_codes + 15) / 16 * 16;
+}
+static inline bool rz_onset_bit(const uint64_t *bits, size_t code)
+{
+    return (bits[code / 64] >> (code % 64) & 1) != 0;
+}
+
 /* A model with parameters drawn from `seed`. `vocabulary` is copied; config's code counts are set
  * from it. Errors RZ_E_INVALID, RZ_E_NO_MEMORY. */
 RZ_MUST_CHECK rz_status rz_model_new(const rz_config *config, const rz_vocabulary *vocabulary,
@@ -157,10 +191,11 @@ RZ_MUST_CHECK rz_status rz_model_new(const rz_config *config, const rz_vocabular
 RZ_MUST_CHECK rz_status rz_model_blank(const rz_config *config, const rz_vocabulary *vocabulary,
                                        const char *const *head_names, size_t n_heads, rz_pool *pool,
                                        rz_model **out, rz_error *error);
-/* The same encoder with other heads (fresh, from `seed`): how fine-tuning starts. */
+/* The same encoder with other heads (fresh, from `seed`), the onset head among them when `onset`:
+ * how fine-tuning starts. */
 RZ_MUST_CHECK rz_status rz_model_with_heads(const rz_model *model, const char *const *head_names,
-                                            size_t n_heads, uint64_t seed, rz_model **out,
-                                            rz_error *error);
+                                            size_t n_heads, bool onset, uint64_t seed,
+                                            rz_model **out, rz_error *error);
 void rz_model_free(rz_model *model); /* accepts NULL */
 
 /* The tensor by name; NULL when there is none. */

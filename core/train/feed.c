@@ -35,6 +35,7 @@ void rz_feed_done(rz_feed *feed)
         rz_batch_done(&feed->parts[i].batch);
         rz_targets_done(&feed->parts[i].targets);
         free(feed->parts[i].labels);
+        free(feed->parts[i].onset_bits);
     }
     free(feed->parts);
     free(feed->order);
@@ -101,6 +102,17 @@ static rz_status reserve_part(rz_feed *feed, size_t n, rz_error *error)
         part->labels = larger;
         part->labels_capacity = labels;
     }
+    if (!feed->model->config.onset)
+        return RZ_OK;
+    size_t words = n * 2 * rz_onset_words(rz_model_codes(feed->model));
+    if (words > part->onset_capacity) {
+        uint64_t *larger = realloc(part->onset_bits, words * sizeof *larger);
+        if (larger == NULL)
+            return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the onsets of %zu timelines", n);
+        part->onset_bits = larger;
+        part->onset_capacity = words;
+    }
+    part->targets.onset_bits = part->onset_bits;
     return RZ_OK;
 }
 
@@ -170,30 +182,33 @@ static void shuffle(rz_feed *feed, uint64_t epoch)
  * weights of its labels); of a head also divided by their number, as the loss is their mean. */
 static rz_status set_weights(rz_feed *feed, rz_error *error)
 {
-    float counts[RZ_HEADS_MAX + 3] = {0};
+    enum { TERMS = 4 }; /* before the heads */
+    float counts[RZ_HEADS_MAX + TERMS] = {0};
     size_t n_heads = feed->model->n_heads;
     for (size_t p = 0; p < feed->n_parts; p++) {
         const rz_feed_part *part = &feed->parts[p];
         counts[0] += (float)part->targets.n_diagnoses;
         counts[1] += (float)part->targets.n_medications;
         counts[2] += (float)part->targets.n_ages;
+        counts[3] += (float)part->targets.n_onsets;
         const float *weights = part->targets.seq_weights;
         for (size_t i = 0; part->targets.finetune && i < part->batch.n_seqs * n_heads; i++)
             if (!isnan(part->labels[i]))
-                counts[3 + i % n_heads] += weights == NULL ? 1.0f : weights[i / n_heads];
+                counts[TERMS + i % n_heads] += weights == NULL ? 1.0f : weights[i / n_heads];
     }
-    rz_status status = rz_exchange_sum(feed->exchange, counts, 3 + n_heads, error);
+    rz_status status = rz_exchange_sum(feed->exchange, counts, TERMS + n_heads, error);
     if (status != RZ_OK)
         return status;
-    for (size_t i = 0; i < 3 + n_heads; i++)
+    for (size_t i = 0; i < TERMS + n_heads; i++)
         counts[i] = counts[i] > 0.0f ? 1.0f / counts[i] : 0.0f;
     for (size_t i = 0; i < n_heads; i++)
-        feed->head_weights[i] = counts[3 + i] / (float)n_heads;
+        feed->head_weights[i] = counts[TERMS + i] / (float)n_heads;
     for (size_t p = 0; p < feed->n_parts; p++) {
         rz_targets *targets = &feed->parts[p].targets;
         targets->diagnosis_weight = counts[0];
         targets->medication_weight = counts[1];
         targets->age_weight = counts[2];
+        targets->onset_weight = counts[3];
     }
     return RZ_OK;
 }

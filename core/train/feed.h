@@ -7,6 +7,9 @@
 #include "model/model.h"
 #include "train/exchange.h"
 
+/* Diagnosis, medication, age; or the model's heads; or the onset head alone. */
+typedef enum rz_course_terms { RZ_TERMS_PRETRAIN, RZ_TERMS_HEADS, RZ_TERMS_ONSET } rz_course_terms;
+
 /* What a run learns. Items are numbered 0 … n-1 within the training and the tuning part. */
 typedef struct rz_course {
     const char *phase; /* "pretrain", "finetune": for progress */
@@ -14,13 +17,14 @@ typedef struct rz_course {
     size_t n_train, n_tuning;
     const char *const *terms; /* [n_terms] names of the loss terms, for the log */
     size_t n_terms;
-    bool heads; /* terms are the model's heads; else diagnosis, medication, age */
+    rz_course_terms terms_are;
     /* An item's timeline and the day it is seen from; lives in the arena. */
     rz_status (*load)(void *context, bool tuning, size_t item, uint64_t epoch, rz_arena *arena,
                       rz_timeline **timeline, int32_t *as_of, rz_error *error);
     /* What is wanted of a packed batch of these items; `stream` says which draw it is.
      *   labels  [n, n_heads] and behind them [n] weights, to fill when there are heads; the
-     *           targets may point to them */
+     *           targets may point to them. For a model with the onset head, out->onset_bits
+     *           comes in as memory of the feed's for them. */
     rz_status (*targets)(void *context, bool tuning, const uint32_t *items, size_t n,
                          uint64_t stream, rz_batch *batch, float *labels, rz_targets *out,
                          rz_error *error);
@@ -41,6 +45,8 @@ typedef struct rz_feed_part { /* one packed batch with its targets */
     rz_targets targets;
     float *labels; /* and weights, see rz_course */
     size_t labels_capacity;
+    uint64_t *onset_bits;
+    size_t onset_capacity;
 } rz_feed_part;
 
 typedef struct rz_feed {

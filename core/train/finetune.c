@@ -219,11 +219,12 @@ static rz_status make_model(const rz_checkpoint *base, const rz_task *tasks, con
     for (size_t t = 0; t < l->n_tasks; t++)
         names[t] = tasks[t].name;
     rz_config config = base->model->config;
-    rz_status status =
-        o->scratch
-            ? rz_model_new(&config, base->model->vocabulary, names, l->n_tasks, o->train.seed,
-                           base->model->pool, &model, error)
-            : rz_model_with_heads(base->model, names, l->n_tasks, o->train.seed, &model, error);
+    config.onset = false;
+    rz_status status = o->scratch
+                           ? rz_model_new(&config, base->model->vocabulary, names, l->n_tasks,
+                                          o->train.seed, base->model->pool, &model, error)
+                           : rz_model_with_heads(base->model, names, l->n_tasks, false,
+                                                 o->train.seed, &model, error);
     if (status != RZ_OK)
         return status;
     if (!isnan(o->dropout))
@@ -289,7 +290,7 @@ static rz_status learn(finetune_course *c, rz_model *model, const rz_run *run,
                               .n_tuning = c->n_tuning,
                               .terms = names,
                               .n_terms = c->labels->n_tasks,
-                              .heads = true,
+                              .terms_are = RZ_TERMS_HEADS,
                               .load = load,
                               .targets = targets,
                               .evaluated = c->crossfit != NULL ? evaluated : NULL};

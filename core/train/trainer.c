@@ -75,26 +75,41 @@ static double progress_of(const trainer *t)
     return share < 1.0 ? share : 1.0;
 }
 
-/* The loss terms as means, and the loss: their sum in pretraining, the mean over heads else. */
-static double mean_losses(const trainer *t, const rz_losses *losses, double *terms)
+/* Sum and number of a loss term. */
+static void term_of(rz_course_terms terms, size_t i, const rz_losses *losses, double *sum,
+                    double *n)
 {
     const double sums[3] = {losses->diagnosis, losses->medication, losses->age};
     const double counts[3] = {(double)losses->n_diagnoses, (double)losses->n_medications,
                               (double)losses->n_ages};
-    double total = 0.0;
+    if (terms == RZ_TERMS_HEADS) {
+        *sum = losses->head[i];
+        *n = losses->n_head[i];
+    } else if (terms == RZ_TERMS_ONSET) {
+        *sum = losses->onset;
+        *n = (double)losses->n_onsets;
+    } else {
+        /* Pretraining has three terms.
+         * NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
+        *sum = sums[i];
+        *n = counts[i];
+    }
+}
+
+/* The loss terms as means, and the loss: their sum in pretraining, the mean over heads else. */
+static double mean_losses(const trainer *t, const rz_losses *losses, double *terms)
+{
+    double total = 0.0, n, sum;
     size_t present = 0;
     for (size_t i = 0; i < t->course->n_terms; i++) {
-        /* Without heads there are three terms.
-         * NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign) */
-        double n = t->course->heads ? losses->n_head[i] : counts[i];
-        double sum = t->course->heads ? losses->head[i] : sums[i];
+        term_of(t->course->terms_are, i, losses, &sum, &n);
         terms[i] = n > 0.0 ? sum / n : NAN;
         total += n > 0.0 ? terms[i] : 0.0;
         present += n > 0.0;
     }
     if (present == 0)
         return NAN;
-    return t->course->heads ? total / (double)present : total;
+    return t->course->terms_are == RZ_TERMS_HEADS ? total / (double)present : total;
 }
 
 /* What a row of the log says of the work behind it. */
@@ -146,6 +161,8 @@ static rz_status run_part(trainer *t, const rz_feed_part *part, float *grads, rz
         sums->head[i] += part_losses.head[i];
         sums->n_head[i] += part_losses.n_head[i];
     }
+    sums->onset += part_losses.onset;
+    sums->n_onsets += part_losses.n_onsets;
     return RZ_OK;
 }
 

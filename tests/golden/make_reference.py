@@ -106,11 +106,25 @@ def make_targets(c, batch, generator):
     labels[torch.rand(n_seqs, len(HEADS), generator=generator) < 0.3] = -1  # not this patient
     labels[0] = torch.tensor([1.0, 0.0, 1.0])
     targets["labels"] = labels
+    targets["onset"] = None
     weights = [1 / max(1, len(targets[k])) for k in ("diagnoses", "medications", "ages")]
     targets["weights"] = [float(np.float32(w)) for w in weights]
     targets["head_weights"] = [float(np.float32(1 / max(1, int((labels[:, i] >= 0).sum()))))
                                for i in range(len(HEADS))]
     return targets
+
+
+def add_onset(c, p, batch, targets, generator):
+    """The head over all codes: onsets within the horizon, and the codes that do not count."""
+    n_codes, n_seqs = c["n_diagnoses"] + c["n_medications"], len(batch["offsets"]) - 1
+    for name, shape in (("onset.weight", (n_codes, c["hidden"])), ("onset.bias", (n_codes,))):
+        value = torch.randn(shape, generator=generator) * 0.3
+        p[name] = value.to(torch.float32).double().requires_grad_(True)
+    draw = torch.rand(n_seqs, n_codes, generator=generator)
+    onset = torch.where(draw < 0.3, -1.0, (draw > 0.8).double()).double()  # -1: recorded before
+    onset[2] = -1.0
+    targets["onset"] = onset
+    targets["onset_weight"] = float(np.float32(1 / int((onset >= 0).sum())))
 
 
 def linear(p, name, x):
@@ -172,11 +186,16 @@ def run(p, c, norm, pooling, batch, targets):
         asked = targets["labels"][:, i] >= 0
         head_losses.append(F.binary_cross_entropy_with_logits(
             logits[asked, i], targets["labels"][asked, i], reduction="sum"))
+    if targets["onset"] is not None:
+        counted = targets["onset"] >= 0
+        head_losses.append(F.binary_cross_entropy_with_logits(
+            linear(p, "onset", pooled)[counted], targets["onset"][counted], reduction="sum"))
     return pooled, logits, losses, head_losses
 
 
 def total(targets, losses, head_losses, pretrain=True):
-    sums = [w * l for w, l in zip(targets["head_weights"], head_losses)]
+    weights = targets["head_weights"] + ([] if targets["onset"] is None else [targets["onset_weight"]])
+    sums = [w * l for w, l in zip(weights, head_losses)]
     if pretrain:
         sums += [w * l for w, l in zip(targets["weights"], losses)]
     return sum(sums)
@@ -207,15 +226,17 @@ def ten_steps(p, c, norm, pooling, batch, targets):
     return series
 
 
-def make_case(c, norm, pooling, seed):
+def make_case(c, norm, pooling, seed, onset=False):
     generator = torch.Generator().manual_seed(seed)
     p = make_parameters(c, norm, generator)
     batch = make_batch(c, generator)
     targets = make_targets(c, batch, generator)
+    if onset:
+        add_onset(c, p, batch, targets, generator)
     pooled, logits, losses, head_losses = run(p, c, norm, pooling, batch, targets)
     shape = [c[k] for k in ("hidden", "layers", "heads", "feed_forward", "age_hidden", "age_bins",
                             "context", "n_diagnoses", "n_medications")]
-    out = {"config": shape + [norm == "pre", pooling == "mean"],
+    out = {"config": shape + [norm == "pre", pooling == "mean"] + ([True] if onset else []),
            "batch.offsets": batch["offsets"], "batch.tokens": batch["tokens"],
            "batch.age_days": batch["ages"], "batch.age_hidden": batch["hidden"],
            "targets.weights": targets["weights"], "targets.head_weights": targets["head_weights"],
@@ -228,6 +249,10 @@ def make_case(c, norm, pooling, seed):
            "expected.pooled": pooled, "expected.logits": logits,
            "expected.losses": torch.stack(losses), "expected.head_losses": torch.stack(head_losses),
            "expected.steps": ten_steps(p, c, norm, pooling, batch, targets)}
+    if onset:
+        out["targets.onset"] = targets["onset"]
+        out["targets.onset_weight"] = [targets["onset_weight"]]
+        out["expected.onsets"] = linear(p, "onset", pooled)
     for name, value in p.items():
         out["parameter." + name] = value
     for name, value in gradients(p, total(targets, losses, head_losses)).items():
@@ -271,6 +296,8 @@ def cases(wide):
     for norm in ("post", "pre"):
         for pooling in ("cls", "mean"):
             yield f"{norm}-{pooling}", make_case(SMALL, norm, pooling, 7)
+    yield "onset-post-cls", make_case(SMALL, "post", "cls", 13, onset=True)
+    yield "onset-pre-mean", make_case(SMALL, "pre", "mean", 13, onset=True)
 
 
 def main():

@@ -21,6 +21,7 @@ typedef struct golden {
     rz_batch batch;
     rz_targets targets;
     float *labels, *head_weights, *grads;
+    uint64_t *onset_bits;
     rz_scratch *scratch;
 } golden;
 
@@ -50,8 +51,8 @@ static size_t read_integers(const golden *g, const char *name, int32_t *out)
 
 static rz_config read_config(const golden *g)
 {
-    int32_t v[11];
-    assert_int_equal(read_integers(g, "config", v), 11);
+    int32_t v[12] = {0};
+    assert_in_range(read_integers(g, "config", v), 11, 12);
     return (rz_config){.family = "encoder",
                        .size = "custom",
                        .hidden = v[0],
@@ -64,7 +65,8 @@ static rz_config read_config(const golden *g)
                        .n_diagnoses = v[7],
                        .n_medications = v[8],
                        .norm = v[9] != 0 ? RZ_NORM_PRE : RZ_NORM_POST,
-                       .pooling = v[10] != 0 ? RZ_POOLING_MEAN : RZ_POOLING_CLS};
+                       .pooling = v[10] != 0 ? RZ_POOLING_MEAN : RZ_POOLING_CLS,
+                       .onset = v[11] != 0};
 }
 
 static void read_batch(golden *g)
@@ -118,6 +120,29 @@ static void read_targets(golden *g)
     t->pretrain = t->finetune = true;
 }
 
+static void read_onsets(golden *g)
+{
+    size_t n, n_codes = rz_model_codes(g->model), words = rz_onset_words(n_codes);
+    if (!g->model->config.onset)
+        return;
+    float *values = read_floats(g, "targets.onset", &n);
+    assert_int_equal(n, g->batch.n_seqs * n_codes);
+    g->onset_bits = calloc(g->batch.n_seqs * 2 * words, sizeof *g->onset_bits);
+    assert_non_null(g->onset_bits);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t *bits = g->onset_bits + i / n_codes * 2 * words + (values[i] < 0.0f ? words : 0);
+        if (values[i] != 0.0f)
+            bits[i % n_codes / 64] |= (uint64_t)1 << (i % n_codes % 64);
+        g->targets.n_onsets += values[i] >= 0.0f;
+    }
+    free(values);
+    values = read_floats(g, "targets.onset_weight", NULL);
+    g->targets.onset_weight = values[0];
+    g->targets.onset_bits = g->onset_bits;
+    g->targets.onset = true;
+    free(values);
+}
+
 static void open_case(golden *g, const char *path)
 {
     static const char *const heads[] = {"alpha", "beta", "gamma"};
@@ -140,6 +165,7 @@ static void open_case(golden *g, const char *path)
     }
     read_batch(g);
     read_targets(g);
+    read_onsets(g);
     g->grads = calloc(g->model->n_parameters, sizeof *g->grads);
     assert_non_null(g->grads);
     check_ok(g->model->family->scratch_new(g->model, &g->scratch, &error));
@@ -155,6 +181,7 @@ static void close_case(golden *g)
     rz_targets_done(&g->targets);
     free(g->labels);
     free(g->head_weights);
+    free(g->onset_bits);
     free(g->grads);
 }
 
@@ -205,6 +232,8 @@ static double weighted_loss(const golden *g, const rz_losses *l)
               (double)t->medication_weight * l->medication + (double)t->age_weight * l->age;
     for (size_t i = 0; i < g->model->n_heads; i++)
         sum += (double)g->head_weights[i] * l->head[i];
+    if (t->onset)
+        sum += (double)t->onset_weight * l->onset;
     return sum;
 }
 
@@ -218,7 +247,29 @@ static void check_losses(const golden *g, const rz_losses *l)
     wanted = read_floats(g, "expected.head_losses", NULL);
     for (size_t i = 0; i < 3; i++)
         check_near(l->head[i], (double)wanted[i], TOLERANCE * (double)wanted[i]);
+    if (g->targets.onset) {
+        check_near(l->onset, (double)wanted[3], TOLERANCE * (double)wanted[3]);
+        assert_int_equal(l->n_onsets, g->targets.n_onsets);
+    }
     free(wanted);
+}
+
+/* In two parts: rows do not depend on where a part begins. */
+static void compare_onsets(const golden *g)
+{
+    rz_error error = {0};
+    size_t n = g->batch.n_seqs, n_codes = rz_model_codes(g->model);
+    size_t stride = rz_onset_stride(n_codes);
+    float *rows = calloc((n + 1) * stride, sizeof *rows);
+    assert_non_null(rows);
+    check_ok(g->model->family->onsets(g->model, 0, 3, rows, g->scratch, &error));
+    check_ok(g->model->family->onsets(g->model, 3, n - 3, rows + 3 * stride, g->scratch, &error));
+    for (size_t i = 1; i < n; i++)
+        memmove(rows + i * n_codes, rows + i * stride, n_codes * sizeof *rows);
+    compare(g, "expected.onsets", rows, n * n_codes, 0.0);
+    check_fails(g->model->family->onsets(g->model, 3, n, rows, g->scratch, &error), RZ_E_RANGE,
+                "onsets of timelines");
+    free(rows);
 }
 
 static void forward_and_gradients(golden *g)
@@ -231,6 +282,8 @@ static void forward_and_gradients(golden *g)
     check_ok(family->forward(g->model, &g->batch, &out, g->scratch, &error));
     compare(g, "expected.pooled", out.pooled, n_seqs * h, 0.0);
     compare(g, "expected.logits", out.logits, n_seqs * 3, 0.0);
+    if (g->model->config.onset)
+        compare_onsets(g);
     check_ok(family->train(g->model, &g->batch, &g->targets, NULL, &losses, g->scratch, &error));
     check_losses(g, &losses);
     check_ok(

@@ -123,6 +123,10 @@ rz_status encoder_config_parse(const json_t *json, rz_config *out, rz_error *err
     const json_t *dropout = json_object_get(json, "dropout");
     const json_t *mask_share = json_object_get(json, "mask_share"); /* keeps its default */
     const char *size = json_string_value(json_object_get(json, "size"));
+    const json_t *onset = json_object_get(json, "onset"); /* missing = false */
+    if (onset != NULL && !json_is_boolean(onset))
+        return rz_fail(error, RZ_E_INVALID, "model config: onset must be true or false");
+    config.onset = json_is_true(onset);
     if (!json_is_number(dropout))
         return rz_fail(error, RZ_E_INVALID, "model config: dropout must be a number");
     if (mask_share != NULL && !json_is_number(mask_share))
@@ -163,6 +167,8 @@ json_t *encoder_config_write(const rz_config *config)
                                       json_integer(*field(&copy, integers[i].offset)));
     failed |= json_object_set_new(json, "mask_share", json_real(six_digits(config->mask_share)));
     failed |= json_object_set_new(json, "dropout", json_real(six_digits(config->dropout)));
+    if (config->onset)
+        failed |= json_object_set_new(json, "onset", json_true());
     if (failed != 0) {
         json_decref(json);
         return NULL;
@@ -375,6 +381,10 @@ rz_status encoder_layout_find(const rz_model *model, encoder_layout *out, rz_err
         char prefix[64];
         (void)snprintf(prefix, sizeof prefix, "heads.%s", model->head_names[i]);
         find_linear(&f, prefix, &layout.head[i], &layout.head_bias[i]);
+    }
+    if (c->onset) {
+        layout.n_onsets = rz_model_codes(model);
+        find_linear(&f, "onset", &layout.onset, &layout.onset_bias);
     }
     if (f.status == RZ_OK)
         *out = layout;

@@ -53,6 +53,8 @@ static rz_status check_targets(const rz_model *model, const rz_batch *batch, con
     size_t n = batch->n_tokens;
     if (t->finetune && (model->n_heads == 0 || t->labels == NULL || t->head_weights == NULL))
         return rz_fail(error, RZ_E_INVALID, "fine-tuning needs heads, labels and head weights");
+    if (t->onset && (!model->config.onset || t->onset_bits == NULL))
+        return rz_fail(error, RZ_E_INVALID, "learning onsets needs the onset head and its labels");
     if (!t->pretrain)
         return status;
     status = check_positions("diagnosis", t->diagnosis_positions, t->diagnosis_labels,
@@ -105,6 +107,7 @@ static rz_status encoder_forward(const rz_model *model, const rz_batch *batch, r
         encoder_layers_forward(&p);
         encoder_task_outputs(&p);
     }
+    scratch->n_pooled = batch->n_seqs;
     *out = (rz_outputs){.pooled = scratch->pooled, .logits = scratch->logits};
     return RZ_OK;
 }
@@ -117,10 +120,12 @@ static void train_tile(encoder_pass *p)
         memset(p->s->dx, 0, rows * (size_t)p->model->config.hidden * sizeof *p->s->dx);
     if (p->targets->pretrain)
         encoder_pretrain_losses(p);
-    if (p->targets->finetune) {
+    if (p->targets->finetune || p->targets->onset)
         encoder_task_outputs(p);
+    if (p->targets->finetune)
         encoder_task_losses(p);
-    }
+    if (p->targets->onset)
+        encoder_onset_losses(p);
     if (p->grads != NULL)
         encoder_layers_backward(p);
 }
@@ -148,6 +153,8 @@ static rz_status encoder_train(const rz_model *model, const rz_batch *batch,
         sums.n_medications = targets->n_medications;
         sums.n_ages = targets->n_ages;
     }
+    if (targets->onset)
+        sums.n_onsets = targets->n_onsets;
     size_t bins = ((size_t)model->config.age_bins + 1) * (size_t)model->config.age_hidden;
     if (grads != NULL) {
         p.dropout =
@@ -191,4 +198,5 @@ const rz_family rz_encoder_family = {
     .scratch_free = encoder_scratch_free,
     .forward = encoder_forward,
     .train = encoder_train,
+    .onsets = encoder_onsets,
 };

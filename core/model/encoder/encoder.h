@@ -13,6 +13,7 @@
  *   age.c      ages -> vectors
  *   layers.c   forward                      backward.c the same backwards
  *   heads.c    losses of pretraining and tasks
+ *   onset.c    the onset head: all codes at once
  *   encoder.c  the family: checks, tiles, order of the passes */
 #ifndef RZ_MODEL_ENCODER_ENCODER_H
 #define RZ_MODEL_ENCODER_ENCODER_H
@@ -64,6 +65,7 @@ typedef struct encoder_layout {
     encoder_code_head_place diagnoses, medications;
     size_t age_head, age_head_bias;
     size_t head[RZ_HEADS_MAX], head_bias[RZ_HEADS_MAX];
+    size_t n_onsets, onset, onset_bias; /* 0 = there is no onset head */
 } encoder_layout;
 
 /* Weights of products, packed: those of a layer, then the others. */
@@ -77,6 +79,7 @@ enum {
 };
 enum {
     RZ_ENCODER_AGE,
+    RZ_ENCODER_ONSET,
     RZ_ENCODER_DIAGNOSES, /* transform, decoder */
     RZ_ENCODER_MEDICATIONS = RZ_ENCODER_DIAGNOSES + 2,
     RZ_ENCODER_OTHER_WEIGHTS = RZ_ENCODER_MEDICATIONS + 2,
@@ -171,6 +174,7 @@ struct rz_scratch {
 
     float *pooled, *logits; /* of the whole batch */
     size_t pooled_capacity;
+    size_t n_pooled; /* timelines of the last forward pass */
 };
 
 /* One pass over one tile. */
@@ -282,5 +286,12 @@ void encoder_partials_reduce(encoder_pass *p, size_t n_blocks, const size_t *pla
 void encoder_pretrain_losses(encoder_pass *p);
 void encoder_task_outputs(encoder_pass *p);
 void encoder_task_losses(encoder_pass *p);
+
+/* onset.c: the onset head over pooled states. */
+void encoder_onset_losses(encoder_pass *p);
+rz_status encoder_onsets(const rz_model *model, size_t first, size_t n, float *out,
+                         rz_scratch *scratch, rz_error *error);
+/* heads.c: the rows of the states that a timeline's pooling reads. */
+void encoder_pooled_rows(const encoder_pass *p, size_t seq, size_t *first, size_t *n);
 
 #endif

@@ -137,8 +137,7 @@ void encoder_pretrain_losses(encoder_pass *p)
     p->losses->age += age_losses(p);
 }
 
-/* The rows of the states that a timeline's pooling reads. */
-static void pooled_rows(const encoder_pass *p, size_t seq, size_t *first, size_t *n)
+void encoder_pooled_rows(const encoder_pass *p, size_t seq, size_t *first, size_t *n)
 {
     const uint32_t *offsets = p->batch->offsets + p->first_seq + seq;
     bool mean = p->model->config.pooling == RZ_POOLING_MEAN;
@@ -154,7 +153,7 @@ void encoder_task_outputs(encoder_pass *p)
     size_t h = (size_t)p->model->config.hidden, n_heads = p->model->n_heads;
     for (size_t seq = 0; seq < p->n_seqs; seq++) {
         size_t first, n;
-        pooled_rows(p, seq, &first, &n);
+        encoder_pooled_rows(p, seq, &first, &n);
         float *pooled = s->pooled + (p->first_seq + seq) * h;
         memset(pooled, 0, h * sizeof *pooled);
         for (size_t r = first; r < first + n; r++)
@@ -177,7 +176,7 @@ void encoder_task_losses(encoder_pass *p)
     for (size_t seq = 0; seq < p->n_seqs; seq++) {
         size_t row = p->first_seq + seq, first, n;
         float weight = t->seq_weights == NULL ? 1.0f : t->seq_weights[row];
-        pooled_rows(p, seq, &first, &n);
+        encoder_pooled_rows(p, seq, &first, &n);
         for (size_t head = 0; head < n_heads; head++) {
             float y = t->labels[row * n_heads + head];
             double z = (double)s->logits[row * n_heads + head], small = exp(-fabs(z));

@@ -94,7 +94,8 @@ static void loss_buffers(carver *c, rz_scratch *s, const rz_config *config)
     size_t h = (size_t)config->hidden, rows = RZ_ENCODER_LOSS_ROWS;
     int32_t most =
         config->n_diagnoses > config->n_medications ? config->n_diagnoses : config->n_medications;
-    s->logits_ld = ((size_t)most + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
+    size_t columns = s->layout.n_onsets > (size_t)most ? s->layout.n_onsets : (size_t)most;
+    s->logits_ld = (columns + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
     s->loss_x = floats(c, rows, h);
     s->loss_up = floats(c, rows, h);
     s->loss_active = floats(c, rows, h);

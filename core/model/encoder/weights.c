@@ -23,6 +23,7 @@ static void list_weights(rz_scratch *s, const rz_model *model)
         s->weight[n++] = weight_of(s, w + place->down, h, f);
     }
     s->weight[n++] = weight_of(s, w + s->layout.age_out, h, (size_t)model->config.age_hidden);
+    s->weight[n++] = weight_of(s, w + s->layout.onset, s->layout.n_onsets, h);
     const encoder_code_head_place *heads[] = {&s->layout.diagnoses, &s->layout.medications};
     for (size_t i = 0; i < 2; i++) {
         s->weight[n++] = weight_of(s, w + heads[i]->transform, heads[i]->n_codes > 0 ? h : 0, h);

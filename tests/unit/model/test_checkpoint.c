@@ -237,6 +237,39 @@ static void a_split_that_is_not_recorded_is_empty(void **state)
     free(text);
 }
 
+/* A model with the onset head is of version 2, which older programs refuse: what is left of it
+ * without that head must not pass for the model. */
+static void an_onset_head_is_of_version_2(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_checkpoint loaded = {0};
+    rz_model *plain = model, *other = NULL;
+    char *text;
+    check_ok(rz_model_with_heads(plain, NULL, 0, true, 5, &model, &error));
+    write_model();
+    check_ok(rz_file_read(in("config.json"), 8000, &text, NULL, &error));
+    assert_non_null(strstr(text, "\"format_version\": 2"));
+    check_ok(rz_checkpoint_load(folder, NULL, &loaded, &error));
+    assert_true(loaded.model->config.onset && loaded.model->n_heads == 0);
+    assert_int_equal(rz_model_tensor(loaded.model, "onset.weight")->count, 9 * 16);
+    assert_memory_equal(loaded.model->parameters, model->parameters,
+                        model->n_parameters * sizeof(float));
+    /* Other heads over the same encoder leave it behind. */
+    check_ok(rz_model_with_heads(loaded.model, NULL, 0, false, 5, &other, &error));
+    assert_null(rz_model_tensor(other, "onset.weight"));
+    check_ok(rz_checkpoint_begin(folder, &error));
+    *strstr(text, "n\": 2") = 'm'; /* "format_versiom" */
+    check_ok(rz_file_write(in("config.json"), text, strlen(text), &error));
+    check_ok(rz_checkpoint_finish(folder, &error));
+    check_fails(rz_checkpoint_load(folder, NULL, &loaded, &error), RZ_E_UNSUPPORTED, "version");
+    free(text);
+    rz_model_free(loaded.model);
+    rz_model_free(other);
+    rz_model_free(model);
+    model = plain;
+}
+
 /* A hostile folder has a DONE that fits. Each case changes config.json in one place. */
 static void hostile_configurations_are_refused(void **state)
 {
@@ -246,7 +279,8 @@ static void hostile_configurations_are_refused(void **state)
         rz_status status;
     } cases[] = {
         {"rezept-model", "other-model", "format", RZ_E_UNSUPPORTED},
-        {"\"format_version\": 1", "\"format_version\": 2", "version 2", RZ_E_UNSUPPORTED},
+        {"\"format_version\": 1", "\"format_version\": 3", "version 3", RZ_E_UNSUPPORTED},
+        {"\"format_version\": 1", "\"format_version\": 2", "is for an onset head", RZ_E_CORRUPT},
         {"\"encoder\"", "\"diviner\"", "diviner", RZ_E_UNSUPPORTED},
         {"\"hidden\": 16", "\"hidden\": 8192", "parameters", RZ_E_CORRUPT},
         {"\"hidden\": 16", "\"hidden\": 32", "parameters", RZ_E_CORRUPT},
@@ -363,6 +397,7 @@ int main(void)
         cmocka_unit_test(resume_and_hidden_files_do_not_count),
         cmocka_unit_test(a_damaged_list_is_refused),
         cmocka_unit_test(a_split_that_is_not_recorded_is_empty),
+        cmocka_unit_test(an_onset_head_is_of_version_2),
         cmocka_unit_test(hostile_configurations_are_refused),
         cmocka_unit_test(a_foreign_vocabulary_is_refused),
         cmocka_unit_test(changed_headers_never_change_weights),

@@ -100,6 +100,7 @@ static void configurations_go_to_json_and_back(void **state)
     rz_error error = {0};
     const rz_family *family = rz_family_find("encoder");
     rz_config config = small_config(RZ_NORM_PRE, RZ_POOLING_MEAN, RZ_MASKING_CODE), back;
+    config.onset = true;
     json_t *json = family->config_write(&config);
     assert_non_null(json);
     check_ok(family->config_parse(json, &back, &error));
@@ -118,6 +119,7 @@ static void configurations_go_to_json_and_back(void **state)
                {"mask_share", "0.95", "mask_share"},
                {"mask_share", "\"no\"", "mask_share"},
                {"context", "2", "context"},
+               {"onset", "1", "onset"},
                {"size", "\"a name that is too long\"", "size"}};
     for (size_t i = 0; i < RZ_COUNT(bad); i++) {
         json_t *copy = json_copy(json);
@@ -152,13 +154,15 @@ static void a_model_is_its_seed(void **state)
                              *const empty[] = {""};
     rz_model *three = NULL;
     one->parameters[7] = 42.0f;
-    check_ok(rz_model_with_heads(one, other, 1, 9, &three, &error));
+    check_ok(rz_model_with_heads(one, other, 1, false, 9, &three, &error));
     assert_true(three->parameters[7] == 42.0f && three->n_head_tensors == 2);
     assert_non_null(rz_model_tensor(three, "heads.three.weight"));
     assert_null(rz_model_tensor(three, "heads.one.weight"));
     rz_model_free(three);
-    check_fails(rz_model_with_heads(one, twice, 2, 1, &three, &error), RZ_E_INVALID, "named a");
-    check_fails(rz_model_with_heads(one, empty, 1, 1, &three, &error), RZ_E_INVALID, "head name");
+    check_fails(rz_model_with_heads(one, twice, 2, false, 1, &three, &error), RZ_E_INVALID,
+                "named a");
+    check_fails(rz_model_with_heads(one, empty, 1, false, 1, &three, &error), RZ_E_INVALID,
+                "head name");
     rz_config foreign = config;
     (void)strcpy(foreign.family, "abacus");
     check_fails(rz_model_new(&foreign, one->vocabulary, other, 1, 1, NULL, &three, &error),
@@ -499,6 +503,7 @@ typedef struct training {
     rz_batch batch;
     rz_targets targets;
     float labels[RZ_COUNT(mixed) * 2], head_weights[2];
+    uint64_t onset_bits[RZ_COUNT(mixed) * 2]; /* of 40 codes */
 } training;
 
 static void training_init(training *t, const rz_config *config, bool pretrain, rz_pool *pool)
@@ -515,6 +520,16 @@ static void training_init(training *t, const rz_config *config, bool pretrain, r
     t->targets.head_weights = t->head_weights;
     t->targets.diagnosis_weight = t->targets.medication_weight = 0.01f;
     t->targets.age_weight = 0.05f;
+    if (!config->onset)
+        return;
+    rz_rng rng;
+    rz_rng_init(&rng, 11, 0);
+    for (size_t i = 0; i < RZ_COUNT(t->onset_bits); i++)
+        for (size_t code = 0; code < 40; code++)
+            t->onset_bits[i] |= (uint64_t)(rz_rng_below(&rng, 4) == 0) << code;
+    t->targets.onset = true;
+    t->targets.onset_bits = t->onset_bits;
+    t->targets.onset_weight = 0.02f;
 }
 
 static void training_done(training *t)
@@ -534,16 +549,19 @@ static double train(const training *t, rz_scratch *scratch, float *grads)
         sum += (double)t->targets.diagnosis_weight * l.diagnosis +
                (double)t->targets.medication_weight * l.medication +
                (double)t->targets.age_weight * l.age;
+    if (t->targets.onset)
+        sum += (double)t->targets.onset_weight * l.onset;
     return sum;
 }
 
 /* With dropout on, the loss must fall along the gradient at the rate that the gradient says:
  * forward and backward then drop the same elements. */
-static void check_slope(rz_norm norm, rz_pooling pooling, bool pretrain)
+static void check_slope(rz_norm norm, rz_pooling pooling, bool pretrain, bool onset)
 {
     rz_error error = {0};
     rz_config config = small_config(norm, pooling, RZ_MASKING_CODE);
     training t;
+    config.onset = onset;
     training_init(&t, &config, pretrain, NULL);
     size_t n = t.model->n_parameters;
     rz_scratch *scratch = NULL;
@@ -575,10 +593,56 @@ static void dropout_is_the_same_forward_and_back(void **state)
 {
     (void)state;
     for (rz_norm norm = RZ_NORM_POST; norm <= RZ_NORM_PRE; norm++) {
-        check_slope(norm, RZ_POOLING_CLS, false);
-        check_slope(norm, RZ_POOLING_CLS, true);
-        check_slope(norm, RZ_POOLING_MEAN, false);
+        check_slope(norm, RZ_POOLING_CLS, false, false);
+        check_slope(norm, RZ_POOLING_CLS, true, false);
+        check_slope(norm, RZ_POOLING_MEAN, false, false);
+        check_slope(norm, RZ_POOLING_CLS, false, true);
+        check_slope(norm, RZ_POOLING_MEAN, true, true);
     }
+}
+
+/* A code that does not count has neither loss nor gradient, whatever its label says; each one that
+ * does is one position of the mean. */
+static void codes_that_do_not_count_teach_nothing(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_config config = small_config(RZ_NORM_PRE, RZ_POOLING_MEAN, RZ_MASKING_TOKEN);
+    rz_scratch *scratch = NULL;
+    rz_losses with = {0}, without = {0}, all = {0};
+    training t;
+    config.onset = true;
+    training_init(&t, &config, false, NULL);
+    t.targets.finetune = false;
+    t.targets.n_onsets = 77;
+    size_t n = t.model->n_parameters;
+    float *grads = calloc(2 * n, sizeof *grads);
+    assert_non_null(grads);
+    check_ok(t.model->family->scratch_new(t.model, &scratch, &error));
+    for (size_t i = 0; i < RZ_COUNT(mixed); i++)
+        t.onset_bits[2 * i + 1] |= 1u << 5;
+    check_ok(t.model->family->train(t.model, &t.batch, &t.targets, grads, &with, scratch, &error));
+    for (size_t i = 0; i < RZ_COUNT(mixed); i++)
+        t.onset_bits[2 * i] ^= 1u << 5;
+    check_ok(t.model->family->train(t.model, &t.batch, &t.targets, grads + n, &without, scratch,
+                                    &error));
+    assert_true(with.onset == without.onset && with.n_onsets == 77);
+    assert_memory_equal(grads, grads + n, n * sizeof *grads);
+    const rz_tensor_spec *weight = rz_model_tensor(t.model, "onset.weight"),
+                         *bias = rz_model_tensor(t.model, "onset.bias");
+    for (size_t i = 0; i < 32; i++)
+        assert_true(grads[weight->offset + 5 * 32 + i] == 0.0f);
+    assert_true(grads[bias->offset + 5] == 0.0f && grads[bias->offset + 6] != 0.0f);
+    for (size_t i = 0; i < RZ_COUNT(mixed); i++)
+        t.onset_bits[2 * i + 1] = UINT64_MAX;
+    check_ok(t.model->family->train(t.model, &t.batch, &t.targets, NULL, &all, scratch, &error));
+    assert_true(all.onset == 0.0);
+    t.targets.onset_bits = NULL;
+    check_fails(t.model->family->train(t.model, &t.batch, &t.targets, NULL, &all, scratch, &error),
+                RZ_E_INVALID, "onset head and its labels");
+    t.model->family->scratch_free(scratch);
+    training_done(&t);
+    free(grads);
 }
 
 /* A timeline of weight w has the losses and the gradient of w times that timeline. */
@@ -646,6 +710,7 @@ static void gradients_do_not_depend_on_threads(void **state)
     double losses[3];
     size_t n = 0;
     rz_config config = small_config(RZ_NORM_POST, RZ_POOLING_CLS, RZ_MASKING_TOKEN);
+    config.onset = true;
     for (unsigned threads = 1; threads <= 3; threads++) {
         rz_pool *pool = NULL;
         rz_scratch *scratch = NULL;
@@ -767,6 +832,7 @@ int main(void)
         cmocka_unit_test(a_patient_is_the_same_in_every_batch),
         cmocka_unit_test(precisions_are_close_and_independent_of_the_batch),
         cmocka_unit_test(dropout_is_the_same_forward_and_back),
+        cmocka_unit_test(codes_that_do_not_count_teach_nothing),
         cmocka_unit_test(a_weight_counts_like_as_many_timelines),
         cmocka_unit_test(gradients_do_not_depend_on_threads),
         cmocka_unit_test(training_in_bf16_is_close),
