@@ -203,7 +203,14 @@ rz_status rz_logistic_fit(const double *x, const uint8_t *label, const double *w
 rz_status rz_logistic_regression(const double *x, const uint8_t *label, size_t n, size_t d,
                                  double ridge, double *beta, rz_error *error)
 {
-    rz_logistic_problem problem = {.x = x, .label = label, .n = n, .d = d, .ridge = ridge};
+    return rz_logistic_weighted(x, label, NULL, n, d, ridge, beta, error);
+}
+
+rz_status rz_logistic_weighted(const double *x, const uint8_t *label, const double *weight,
+                               size_t n, size_t d, double ridge, double *beta, rz_error *error)
+{
+    rz_logistic_problem problem = {
+        .x = x, .weight = weight, .label = label, .n = n, .d = d, .ridge = ridge};
     double found[SIDE] = {0};
     bool positive, negative;
     if (d > RZ_LOGISTIC_FEATURES_MAX)

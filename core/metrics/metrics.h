@@ -62,6 +62,10 @@ RZ_MUST_CHECK rz_status rz_logistic_fit(const double *x, const uint8_t *label, c
 RZ_MUST_CHECK rz_status rz_logistic_regression(const double *x, const uint8_t *label, size_t n,
                                                size_t d, double ridge, double *beta,
                                                rz_error *error);
+/* The same with a weight for each row, as of rows that are counted in cells; weight may be NULL. */
+RZ_MUST_CHECK rz_status rz_logistic_weighted(const double *x, const uint8_t *label,
+                                             const double *weight, size_t n, size_t d, double ridge,
+                                             double *beta, rz_error *error);
 
 /* Difference of two scores' AUROC or average precision on the same patients, paired bootstrap. */
 RZ_MUST_CHECK rz_status rz_metrics_compare(const double *a, const double *b, const uint8_t *label,

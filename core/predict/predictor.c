@@ -42,6 +42,11 @@ size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out)
     return predictor->n_heads;
 }
 
+const rz_onset *rz_predictor_onset(const rz_predictor *predictor)
+{
+    return predictor->checkpoint.model->config.onset ? &predictor->onset : NULL;
+}
+
 void rz_predictor_close(rz_predictor *predictor)
 {
     if (predictor == NULL)
@@ -52,6 +57,7 @@ void rz_predictor_close(rz_predictor *predictor)
     rz_batch_done(&predictor->batch);
     for (size_t i = 0; i < predictor->n_heads; i++)
         rz_head_done(&predictor->heads[i]);
+    rz_onset_done(&predictor->onset);
     rz_model_free(model);
     free(predictor->heads);
     free(predictor->group);
@@ -104,14 +110,22 @@ rz_status rz_predictor_open(const char *folder, rz_pool *pool, rz_predictor **ou
     }
     rz_status status = rz_checkpoint_load(folder, pool, &predictor->checkpoint, error);
     const rz_model *model = predictor->checkpoint.model;
-    if (status == RZ_OK && model->n_heads == 0)
+    if (status == RZ_OK && model->n_heads == 0 && !model->config.onset)
         status = rz_fail(error, RZ_E_INVALID,
                          "%s: this model has no task heads and answers nothing; fine-tune it first",
                          folder);
-    if (status == RZ_OK)
+    if (status == RZ_OK && model->n_heads > 0)
         status = read_tasks(predictor, folder, error);
+    if (status == RZ_OK && model->config.onset)
+        status = rz_onset_read(folder, model->vocabulary, &predictor->onset, error);
+    if (status == RZ_OK && model->n_heads > 0 && model->config.onset &&
+        predictor->heads[0].precision != predictor->onset.precision)
+        status = rz_fail(error, RZ_E_CORRUPT, "%s: tasks of %s and onsets of %s in one model",
+                         folder, rz_precision_name(predictor->heads[0].precision),
+                         rz_precision_name(predictor->onset.precision));
     if (status == RZ_OK) {
-        predictor->checkpoint.model->precision = predictor->heads[0].precision;
+        predictor->checkpoint.model->precision =
+            model->n_heads > 0 ? predictor->heads[0].precision : predictor->onset.precision;
         status = model->family->scratch_new(model, &predictor->scratch, error);
     }
     if (status == RZ_OK)
@@ -147,9 +161,8 @@ static rz_status group_reserve(rz_predictor *predictor, size_t n, rz_error *erro
     return RZ_OK;
 }
 
-/* How many timelines from `first` on fit into one batch; at least one. */
-static size_t group_size(const rz_model *model, const rz_timeline *const *timelines, size_t first,
-                         size_t n, size_t tokens_max)
+size_t predictor_group(const rz_model *model, const rz_timeline *const *timelines, size_t first,
+                       size_t n, size_t tokens_max)
 {
     size_t tokens = 0, k = first;
     while (k < n) {
@@ -201,7 +214,7 @@ rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timel
     rz_batch *batch = &predictor->batch;
     rz_status status = RZ_OK;
     for (size_t first = 0, k; first < n && status == RZ_OK; first += k) {
-        k = group_size(model, timelines, first, n, tokens_max);
+        k = predictor_group(model, timelines, first, n, tokens_max);
         double began = now_s();
         status =
             model->family->batch_build(model, timelines + first, as_of + first, k, batch, error);

@@ -5,14 +5,13 @@
  *     "calibration": {…}, "age_sex": {"beta": [8]}, "metrics": {…},
  *     "reference": {"n": tuning patients, "tokens": theirs, "unmapped_share": of these,
  *       "score_deciles": [11], "score_shares": [10], "token_…": …, "age_…": …}}, …]}
- * Shares, ages and "tokens" are missing in files of 0.1.0. */
+ * Shares, ages and "tokens" are missing in files of 0.1.0. The file is missing where the model has the
+ * onset head alone, which onset.json describes (onset.h). */
 #ifndef RZ_PREDICT_PREDICTOR_H
 #define RZ_PREDICT_PREDICTOR_H
 
 #include "model/checkpoint.h"
-#include "predict/calibration.h"
-#include "tasks/age_sex.h"
-#include "tasks/task.h"
+#include "predict/onset.h"
 
 enum { RZ_CONTRIBUTIONS_MAX = 8 };
 
@@ -44,11 +43,11 @@ typedef struct rz_contribution { /* one code of the history, by leaving it out *
 } rz_contribution;
 
 typedef struct rz_risk {
-    size_t head; /* index of the task within the predictor */
+    size_t head; /* index of the task within the predictor; of an onset: of the code */
     rz_eligibility eligibility;
-    double probability, low, high; /* NaN unless eligibility.reason is RZ_REASON_NONE */
-    double logit;                  /* raw, before correction */
-    uint32_t similar_n, similar_positives;
+    double probability, low, high;         /* NaN unless eligibility.reason is RZ_REASON_NONE */
+    double logit;                          /* raw, before correction */
+    uint32_t similar_n, similar_positives; /* of an onset: of the whole tuning part */
     double age_sex_average; /* risk of people of this age and sex in the training record */
     uint32_t tokens, unmapped, left_out; /* of the history, as the model reads it */
     size_t n_contributions;
@@ -57,17 +56,19 @@ typedef struct rz_risk {
 
 typedef struct rz_predictor rz_predictor;
 
-/* Loads and verifies a model folder with tasks.json. pool is borrowed.
- * Errors  as rz_checkpoint_load; RZ_E_CORRUPT when tasks.json does not fit the heads. */
+/* Loads and verifies a model folder with tasks.json or onset.json. pool is borrowed.
+ * Errors  as rz_checkpoint_load; RZ_E_CORRUPT when these do not fit the heads. */
 RZ_MUST_CHECK rz_status rz_predictor_open(const char *folder, rz_pool *pool, rz_predictor **out,
                                           rz_error *error);
 void rz_predictor_close(rz_predictor *predictor); /* accepts NULL */
 
-const rz_model *rz_predictor_model(const rz_predictor *predictor);              /* borrowed */
-const char *rz_predictor_sha256(const rz_predictor *predictor);                 /* of the weights */
-const char *rz_predictor_tasks_sha256(const rz_predictor *predictor);           /* of tasks.json */
+const rz_model *rz_predictor_model(const rz_predictor *predictor);    /* borrowed */
+const char *rz_predictor_sha256(const rz_predictor *predictor);       /* of the weights */
+const char *rz_predictor_tasks_sha256(const rz_predictor *predictor); /* of tasks.json, or "" */
 const rz_checkpoint_origin *rz_predictor_origin(const rz_predictor *predictor); /* borrowed */
 size_t rz_predictor_heads(const rz_predictor *predictor, const rz_head **out);  /* borrowed */
+const rz_onset *
+rz_predictor_onset(const rz_predictor *predictor); /* borrowed; NULL: no such head */
 
 /* What one call took, and what it met; explanations are in the time, not in the counts. */
 typedef struct rz_predict_figures {
@@ -93,5 +94,25 @@ RZ_MUST_CHECK rz_status rz_predictor_risks(rz_predictor *predictor,
                                            const int32_t *as_of, size_t n,
                                            const rz_predict_options *options, rz_risk *out,
                                            rz_error *error);
+
+enum { RZ_ONSET_TOP_MAX = 100 };
+#define RZ_ONSET_NONE SIZE_MAX /* as rz_risk.head: no code */
+
+typedef struct rz_onset_query {
+    const uint32_t *codes; /* [n_codes] by their place in the vocabulary */
+    size_t n_codes;
+    size_t top; /* also the largest excess risks over age and sex, at most so many */
+} rz_onset_query;
+
+/* Onset risks of n timelines: n x (n_codes + top) rows, patient by patient; the codes in the order
+ * asked, then those with the largest probability - age_sex_average > 0, largest first; rows that no
+ * code is left for have RZ_ONSET_NONE and the patient's eligibility.
+ * Errors  RZ_E_INVALID without an onset head; RZ_E_RANGE for a code that is none.
+ * Threads  one call at a time per predictor. */
+RZ_MUST_CHECK rz_status rz_predictor_onsets(rz_predictor *predictor,
+                                            const rz_timeline *const *timelines,
+                                            const int32_t *as_of, size_t n,
+                                            const rz_onset_query *query, size_t batch_tokens_max,
+                                            rz_risk *out, rz_error *error);
 
 #endif

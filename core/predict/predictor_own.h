@@ -8,6 +8,7 @@ struct rz_predictor {
     rz_checkpoint checkpoint;
     rz_head *heads; /* [RZ_HEADS_MAX], n_heads used; the order of the model's heads */
     size_t n_heads;
+    rz_onset onset; /* without codes where the model has no such head */
     rz_scratch *scratch;
     rz_batch batch;
     const rz_timeline **group; /* [group_capacity] the timelines of one packed batch … */
@@ -19,6 +20,15 @@ struct rz_predictor {
 /* tasks.json from memory. */
 RZ_MUST_CHECK rz_status heads_parse(const char *text, size_t length, rz_head *heads, size_t *n,
                                     rz_error *error);
+
+/* onset.json from memory. */
+RZ_MUST_CHECK rz_status onset_parse(const char *text, size_t length,
+                                    const rz_vocabulary *vocabulary, rz_onset *out,
+                                    rz_error *error);
+
+/* How many timelines from `first` on fit into one batch; at least one. */
+size_t predictor_group(const rz_model *model, const rz_timeline *const *timelines, size_t first,
+                       size_t n, size_t tokens_max);
 
 typedef struct history_counts { /* of one history */
     uint32_t tokens, unmapped, left_out;
