@@ -1,7 +1,6 @@
 /* Rows of labels are the items; the loss of a head is its mean over the labels it has. */
-#include "train/finetune.h"
+#include "train/finetune_own.h"
 
-#include "train/crossfit.h"
 #include "train/pretrain.h"
 #include "train/score.h"
 
@@ -11,20 +10,6 @@
 
 /* Of the loss out of fold: less of a gain may be chance. */
 #define GAIN_SEEN 0.05
-
-typedef struct finetune_course {
-    rz_dataset *dataset;
-    rz_labels *labels;
-    const rz_checkpoint *base;
-    const rz_task *tasks;
-    const rz_finetune_options *options;
-    char config_sha256[RZ_SHA256_TEXT];
-    uint32_t *train, *tuning; /* rows that have a label in this part */
-    size_t n_train, n_tuning;
-    double spared;              /* how many rows without an outcome a kept one stands for */
-    double prior[RZ_TASKS_MAX]; /* share of positives among the rows to train on, by weight */
-    rz_crossfit *crossfit;      /* NULL, or whom evaluations are told to */
-} finetune_course;
 
 rz_finetune_options rz_finetune_options_defaults(void)
 {
@@ -39,8 +24,8 @@ rz_finetune_options rz_finetune_options_defaults(void)
     return options;
 }
 
-static rz_status load(void *context, bool tuning, size_t item, uint64_t epoch, rz_arena *arena,
-                      rz_timeline **timeline, int32_t *as_of, rz_error *error)
+rz_status finetune_load(void *context, bool tuning, size_t item, uint64_t epoch, rz_arena *arena,
+                        rz_timeline **timeline, int32_t *as_of, rz_error *error)
 {
     (void)epoch;
     const finetune_course *c = context;
@@ -178,8 +163,8 @@ static double prior_of(const finetune_course *c, size_t task)
     return positives / n;
 }
 
-static rz_status choose_rows(finetune_course *c, const rz_model *model,
-                             const rz_finetune_options *o, rz_error *error)
+rz_status finetune_choose_rows(finetune_course *c, const rz_model *model,
+                               const rz_finetune_options *o, rz_error *error)
 {
     const rz_labels *l = c->labels;
     tuning_row *tuning = calloc(l->n_rows + 1, sizeof *tuning);
@@ -242,7 +227,7 @@ static rz_status make_model(const rz_checkpoint *base, const rz_task *tasks, con
     return RZ_OK;
 }
 
-static rz_status digest(finetune_course *c, rz_error *error)
+rz_status finetune_digest(finetune_course *c, rz_error *error)
 {
     const rz_finetune_options *o = c->options;
     const rz_model *model = c->base->model;
@@ -271,19 +256,25 @@ static rz_status evaluated(void *context, const rz_model *model, unsigned evalua
     return rz_crossfit_evaluated(c->crossfit, model, evaluation, error);
 }
 
+float *finetune_rates(const rz_model *model, const rz_finetune_options *options)
+{
+    float *rates = calloc(model->n_tensors, sizeof *rates);
+    for (size_t i = 0; rates != NULL && i < model->n_tensors; i++)
+        rates[i] = i >= model->n_tensors - model->n_head_tensors ? (float)options->head_rate
+                   : options->freeze                             ? 0.0f
+                                                                 : 1.0f;
+    return rates;
+}
+
 static rz_status learn(finetune_course *c, rz_model *model, const rz_run *run,
                        const rz_train_options *options, rz_train_result *result, rz_error *error)
 {
     const char *names[RZ_TASKS_MAX];
     for (size_t t = 0; t < c->labels->n_tasks; t++)
         names[t] = c->tasks[t].name;
-    float *rates = calloc(model->n_tensors, sizeof *rates);
+    float *rates = finetune_rates(model, c->options);
     if (rates == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to train %zu tensors", model->n_tensors);
-    for (size_t i = 0; i < model->n_tensors; i++)
-        rates[i] = i >= model->n_tensors - model->n_head_tensors ? (float)c->options->head_rate
-                   : c->options->freeze                          ? 0.0f
-                                                                 : 1.0f;
     const rz_course course = {.phase = c->crossfit != NULL ? "cross-fit" : "finetune",
                               .context = c,
                               .n_train = c->n_train,
@@ -291,7 +282,7 @@ static rz_status learn(finetune_course *c, rz_model *model, const rz_run *run,
                               .terms = names,
                               .n_terms = c->labels->n_tasks,
                               .terms_are = RZ_TERMS_HEADS,
-                              .load = load,
+                              .load = finetune_load,
                               .targets = targets,
                               .evaluated = c->crossfit != NULL ? evaluated : NULL};
     rz_status status = rz_train(model, &course, run, options, rates, c->config_sha256,
@@ -306,7 +297,7 @@ static rz_status teach(finetune_course *c, const rz_run *run, const rz_train_opt
                        rz_model **out, rz_train_result *result, rz_error *error)
 {
     rz_model *model = NULL;
-    rz_status status = choose_rows(c, c->base->model, c->options, error);
+    rz_status status = finetune_choose_rows(c, c->base->model, c->options, error);
     for (size_t t = 0; status == RZ_OK && t < c->labels->n_tasks; t++)
         c->prior[t] = prior_of(c, t);
     if (status == RZ_OK)
@@ -401,7 +392,7 @@ static rz_status teach_all(finetune_course *c, const rz_run *run, rz_model **out
 }
 
 /* Values from another split have seen patients that this one holds out. */
-static rz_status check_split(const rz_checkpoint *base, const char *split, rz_error *error)
+rz_status finetune_check_split(const rz_checkpoint *base, const char *split, rz_error *error)
 {
     if (strcmp(base->origin.split, split) == 0)
         return RZ_OK;
@@ -411,8 +402,8 @@ static rz_status check_split(const rz_checkpoint *base, const char *split, rz_er
                    rz_split_text_shown(base->origin.split), split);
 }
 
-static rz_status write_model(const finetune_course *c, const rz_run *run, const rz_model *model,
-                             const rz_head *heads, rz_error *error)
+rz_status finetune_write_model(const finetune_course *c, const rz_run *run, const rz_model *model,
+                               rz_error *error)
 {
     rz_checkpoint_origin origin = {.seed = c->options->train.seed, .code_version = REZEPT_VERSION};
     memcpy(origin.training_config_sha256, c->config_sha256, RZ_SHA256_TEXT);
@@ -420,8 +411,7 @@ static rz_status write_model(const finetune_course *c, const rz_run *run, const 
     (void)snprintf(origin.parent_sha256, RZ_SHA256_TEXT, "%s",
                    c->options->scratch ? "" : c->base->sha256);
     rz_split_rule_text(c->options->split, origin.split);
-    rz_status status = rz_checkpoint_write(run->out, model, &origin, error);
-    return status == RZ_OK ? rz_heads_write(run->out, heads, c->labels->n_tasks, error) : status;
+    return rz_checkpoint_write(run->out, model, &origin, error);
 }
 
 rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoint *base,
@@ -440,7 +430,7 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
                             .progress = o->train.progress};
     memcpy(fit.prevalence, o->prevalence, sizeof fit.prevalence);
     rz_split_rule_text(o->split, split);
-    rz_status status = o->scratch ? RZ_OK : check_split(base, split, error);
+    rz_status status = o->scratch ? RZ_OK : finetune_check_split(base, split, error);
     if (status == RZ_OK)
         status = rz_labels_build(dataset, tasks, n_tasks, o->split,
                                  o->labels > 0 || o->crossfit ? 1 : o->draws, labels, error);
@@ -453,7 +443,7 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
     if (status == RZ_OK)
         status = rz_heads_check(labels, tasks, o->method, true, error);
     if (status == RZ_OK)
-        status = digest(&c, error);
+        status = finetune_digest(&c, error);
     if (status == RZ_OK)
         status = teach_all(&c, run, &model, &out_of_fold, result, error);
     fit.out_of_fold = out_of_fold;
@@ -461,7 +451,9 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
     if (status == RZ_OK)
         status = rz_heads_fit(model, dataset, labels, tasks, &fit, heads, error);
     if (status == RZ_OK)
-        status = write_model(&c, run, model, heads, error);
+        status = finetune_write_model(&c, run, model, error);
+    if (status == RZ_OK)
+        status = rz_heads_write(run->out, heads, n_tasks, error);
     for (size_t t = 0; status != RZ_OK && t < n_tasks; t++)
         rz_head_done(&heads[t]);
     if (status != RZ_OK)

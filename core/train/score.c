@@ -27,34 +27,33 @@ static bool in_part(const rz_labels *l, size_t row, rz_split part)
     return false;
 }
 
-static rz_status scored_init(rz_scored *s, const rz_labels *l, rz_split part, size_t n_heads,
+/* The rows with a label in the part, in the order of the labels; free() them. */
+static rz_status choose_rows(const rz_labels *l, rz_split part, uint32_t **out, size_t *n,
                              rz_error *error)
 {
-    size_t n = l->n_rows + 1;
-    *s = (rz_scored){.row = malloc(n * sizeof *s->row),
-                     .logit = malloc(n * n_heads * sizeof *s->logit),
-                     .tokens = malloc(n * sizeof *s->tokens),
-                     .unmapped = malloc(n * sizeof *s->unmapped)};
-    if (s->row == NULL || s->logit == NULL || s->tokens == NULL || s->unmapped == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", n);
+    uint32_t *rows = malloc((l->n_rows + 1) * sizeof *rows);
+    if (rows == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", l->n_rows);
+    *n = 0;
     for (size_t r = 0; r < l->n_rows; r++) {
         if (in_part(l, r, part))
-            s->row[s->n++] = (uint32_t)r;
+            rows[(*n)++] = (uint32_t)r;
     }
+    *out = rows;
     return RZ_OK;
 }
 
 /* Loads rows from `first` on until the batch is full; gives where the next one begins. */
 static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
-                           const rz_scored *s, size_t first, size_t part_tokens, rz_arena *arena,
-                           const rz_timeline **timelines, int32_t *as_of, size_t cap, size_t *next,
-                           rz_batch *probe, rz_error *error)
+                           const uint32_t *rows, size_t n_rows, size_t first, size_t part_tokens,
+                           rz_arena *arena, const rz_timeline **timelines, int32_t *as_of,
+                           size_t cap, size_t *next, rz_batch *probe, rz_error *error)
 {
     rz_status status = RZ_OK;
     size_t tokens = 0, own = 0, n = 0;
     rz_arena_reset(arena);
-    while (status == RZ_OK && n < cap && tokens < part_tokens && first + n < s->n) {
-        const rz_label_row *row = &l->rows[s->row[first + n]];
+    while (status == RZ_OK && n < cap && tokens < part_tokens && first + n < n_rows) {
+        const rz_label_row *row = &l->rows[rows[first + n]];
         rz_timeline *timeline = NULL;
         status = rz_dataset_timeline(dataset, row->patient, arena, &timeline, NULL, NULL, error);
         if (status == RZ_OK)
@@ -69,40 +68,38 @@ static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_
     return status;
 }
 
-rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+rz_status rz_labels_visit(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
                           rz_split part, size_t part_tokens, const rz_progress *progress,
-                          rz_scored *s, rz_error *error)
+                          rz_score_visit *visit, void *context, rz_error *error)
 {
     enum { ROWS = 1024 };
     const rz_family *family = model->family;
     const rz_timeline *timelines[ROWS];
     int32_t as_of[ROWS];
+    uint32_t *rows = NULL;
+    size_t n = 0;
     rz_batch batch = {0};
     rz_scratch *scratch = NULL;
     rz_arena arena;
     rz_arena_init(&arena, TIMELINES_BYTES_MAX);
-    rz_status status = scored_init(s, l, part, model->n_heads, error);
+    rz_status status = choose_rows(l, part, &rows, &n, error);
     if (status == RZ_OK)
         status = family->scratch_new(model, &scratch, error);
-    for (size_t first = 0, next = 0; status == RZ_OK && first < s->n; first = next) {
+    for (size_t first = 0, next = 0; status == RZ_OK && first < n; first = next) {
         rz_outputs outputs = {0};
-        status = load_part(model, dataset, l, s, first, part_tokens, &arena, timelines, as_of, ROWS,
-                           &next, &batch, error);
+        status = load_part(model, dataset, l, rows, n, first, part_tokens, &arena, timelines, as_of,
+                           ROWS, &next, &batch, error);
         if (status == RZ_OK)
             status = family->batch_build(model, timelines, as_of, next - first, &batch, error);
         if (status == RZ_OK)
             status = family->forward(model, &batch, &outputs, scratch, error);
+        if (status == RZ_OK)
+            status = visit(context, rows + first, next - first, &batch, &outputs, scratch, error);
         if (status != RZ_OK)
             break;
-        memcpy(s->logit + first * model->n_heads, outputs.logits,
-               (next - first) * model->n_heads * sizeof *s->logit);
-        for (size_t i = first; i < next; i++) {
-            s->tokens[i] = batch.offsets[i - first + 1] - batch.offsets[i - first];
-            s->unmapped[i] = batch.unmapped[i - first];
-        }
         const rz_progress_report report = {.phase = "calibrate",
                                            .done = next,
-                                           .total = s->n,
+                                           .total = n,
                                            .unit = "rows",
                                            .rate_per_s = NAN,
                                            .loss = NAN,
@@ -114,5 +111,44 @@ rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_l
         family->scratch_free(scratch);
     rz_batch_done(&batch);
     rz_arena_done(&arena);
+    free(rows);
     return status;
+}
+
+/* What the logits of all heads are kept in; `scored` is filled row by row. */
+typedef struct scoring {
+    const rz_model *model;
+    rz_scored *scored;
+} scoring;
+
+static rz_status keep(void *context, const uint32_t *rows, size_t n, const rz_batch *batch,
+                      const rz_outputs *outputs, rz_scratch *scratch, rz_error *error)
+{
+    (void)scratch, (void)error;
+    const scoring *c = context;
+    rz_scored *s = c->scored;
+    size_t n_heads = c->model->n_heads;
+    memcpy(s->row + s->n, rows, n * sizeof *rows);
+    memcpy(s->logit + s->n * n_heads, outputs->logits, n * n_heads * sizeof *s->logit);
+    for (size_t i = 0; i < n; i++) {
+        s->tokens[s->n + i] = batch->offsets[i + 1] - batch->offsets[i];
+        s->unmapped[s->n + i] = batch->unmapped[i];
+    }
+    s->n += n;
+    return RZ_OK;
+}
+
+rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
+                          rz_split part, size_t part_tokens, const rz_progress *progress,
+                          rz_scored *s, rz_error *error)
+{
+    size_t n = l->n_rows + 1;
+    scoring c = {model, s};
+    *s = (rz_scored){.row = malloc(n * sizeof *s->row),
+                     .logit = malloc(n * model->n_heads * sizeof *s->logit + 1),
+                     .tokens = malloc(n * sizeof *s->tokens),
+                     .unmapped = malloc(n * sizeof *s->unmapped)};
+    if (s->row == NULL || s->logit == NULL || s->tokens == NULL || s->unmapped == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", n);
+    return rz_labels_visit(model, dataset, l, part, part_tokens, progress, keep, &c, error);
 }

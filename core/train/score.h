@@ -22,4 +22,16 @@ RZ_MUST_CHECK rz_status rz_labels_score(const rz_model *model, rz_dataset *datas
                                         rz_error *error);
 void rz_scored_done(rz_scored *scored);
 
+/* The forward pass of n of those rows: outputs in their order, borrowed until it returns; the
+ * scratch is that of the pass. */
+typedef rz_status rz_score_visit(void *context, const uint32_t *rows, size_t n,
+                                 const rz_batch *batch, const rz_outputs *outputs,
+                                 rz_scratch *scratch, rz_error *error);
+
+/* Runs the rows with a label in one part through the model and shows each packed batch. */
+RZ_MUST_CHECK rz_status rz_labels_visit(const rz_model *model, rz_dataset *dataset,
+                                        const rz_labels *labels, rz_split part, size_t part_tokens,
+                                        const rz_progress *progress, rz_score_visit *visit,
+                                        void *context, rz_error *error);
+
 #endif
