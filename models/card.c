@@ -62,20 +62,57 @@ static void say_tasks(page *p, const card *c)
     }
 }
 
+static double number(const json_t *json, const char *name)
+{
+    return json_number_value(json_object_get(json, name));
+}
+
+static void say_onset(page *p, const card *c)
+{
+    const json_t *m = c->onset->metrics, *kind;
+    size_t i;
+    say(p,
+        "\n## Onsets\n\nThe first record of each code of the vocabulary within %d days, of "
+        "patients "
+        "with %d days of record; codes already recorded are left out. Death or moving away without "
+        "the code counts as not having it. Calibrated on %.0f patients of the tuning split of %s, "
+        "which early stopping has seen; a code with few onsets leans on its kind and has a wide "
+        "band.\n\n"
+        "| kind | codes | onsets | codes with 5 onsets | with 20 | intercept (deviation between "
+        "codes) | slope |\n|---|---|---|---|---|---|---|\n",
+        RZ_ONSET_HORIZON_DAYS, RZ_ONSET_HISTORY_DAYS, number(m, "patients"), c->onset->date);
+    json_array_foreach(c->onset->kinds, i, kind)
+    {
+        const json_t *a = json_object_get(kind, "intercept"), *s = json_object_get(kind, "slope");
+        say(p, "| %s | %.0f | %.0f | %.0f | %.0f | %.3f (%.3f) | %.3f (%.3f) |\n",
+            json_string_value(json_object_get(kind, "kind")), number(kind, "codes"),
+            number(kind, "tuning_positives"), number(kind, "codes_with_5_positives"),
+            number(kind, "codes_with_20_positives"), number(a, "mean"), number(a, "deviation"),
+            number(s, "mean"), number(s, "deviation"));
+    }
+    say(p,
+        "\nMean AUROC of the %.0f codes with at least %.0f onsets on the tuning split: %.3f; by "
+        "age "
+        "and sex alone %.3f; %.0f of them above it. Calibration %.12s.\n",
+        number(m, "codes_ranked"), number(m, "ranked_from_positives"), number(m, "auroc_mean"),
+        number(m, "age_sex_auroc_mean"), number(m, "codes_above_age_sex"), c->onset->sha256);
+}
+
 static void say_attrition(page *p, const card *c)
 {
     if (c->labels == NULL)
         return;
     say(p, "\n## Who was left out\n\nPatients that are not held out, by the last step they "
            "passed.\n\n| step |");
-    for (size_t t = 0; t < c->n_heads; t++)
-        say(p, " %s |", c->heads[t].task.name);
+    size_t n = c->labels->n_tasks;
+    for (size_t t = 0; t < n; t++)
+        say(p, " %s |", t < c->n_heads ? c->heads[t].task.name : "onset");
     say(p, "\n|---|");
-    for (size_t t = 0; t < c->n_heads; t++)
+    for (size_t t = 0; t < n; t++)
         say(p, "---|");
     for (int step = 0; step < RZ_ATTRITION_COUNT; step++) {
         say(p, "\n| %s |", rz_attrition_text((rz_attrition_step)step));
-        for (size_t t = 0; t < c->n_heads; t++)
+        for (size_t t = 0; t < n; t++)
             say(p, " %llu |", (unsigned long long)c->labels->cohorts[t].passed[step]);
     }
     say(p, "\n");
@@ -117,6 +154,8 @@ rz_status card_write(const card *c, rz_error *error)
         say_tasks(&p, c);
     if (c->n_heads > 0 && p.status == RZ_OK)
         p.status = rz_card_outcomes(c->heads, c->n_heads, &p.text);
+    if (c->onset != NULL)
+        say_onset(&p, c);
     say_attrition(&p, c);
     if (c->n_options > 0)
         say(&p, "\n## Settings\n\n");

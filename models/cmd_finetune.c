@@ -1,7 +1,8 @@
 /* rezept-train finetune: a pretrained model and tasks in, a model with calibrated heads out; in
- * separate mode one such model for each task. */
+ * separate mode one such model for each task; with --onset one head over all codes instead. */
 #include "base/size.h"
 #include "train/finetune.h"
+#include "train/onset.h"
 #include "train_options.h"
 
 #include <limits.h>
@@ -18,6 +19,8 @@ static const rz_option table[] = {
     {"task", RZ_OPTION_LIST, NULL, .value = "NAME,…", .help = "only these tasks of the folder"},
     {"shared", RZ_OPTION_SWITCH, "true", .help = "one encoder with a head for each task"},
     {"separate", RZ_OPTION_SWITCH, "false", .help = "one model for each task"},
+    {"onset", RZ_OPTION_SWITCH, "false",
+     .help = "no tasks: one head that answers the first record of every code of the vocabulary"},
     {"labels", RZ_OPTION_INT, "0", .max = 1e9, .value = "N",
      .help = "know so many labels of each task and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
@@ -30,7 +33,7 @@ static const rz_option table[] = {
      .help = "training rows without an outcome for each with one, weighted to stand for all; 0 = "
              "all"},
     {"head-rate", RZ_OPTION_REAL, "10", 1e-3, 1e6, .value = "X",
-     .help = "learning rate of the fresh heads, as a multiple of --lr"},
+     .help = "learning rate of the fresh heads, as a multiple of --lr (with --onset 1)"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
@@ -47,10 +50,10 @@ static const char usage[] =
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
 static const char *const listed[] = {
-    "labels",     "balanced",     "cross-fit",      "draws",   "negatives", "head-rate",
-    "prevalence", "method",       "freeze-encoder", "scratch", "steps",     "epochs",
-    "minutes",    "lr",           "warmup",         "clip",    "dropout",   "weight-decay",
-    "patience",   "batch-tokens", "precision",      "seed",    "fold"};
+    "onset",        "labels",     "balanced",     "cross-fit",      "draws",   "negatives",
+    "head-rate",    "prevalence", "method",       "freeze-encoder", "scratch", "steps",
+    "epochs",       "minutes",    "lr",           "warmup",         "clip",    "dropout",
+    "weight-decay", "patience",   "batch-tokens", "precision",      "seed",    "fold"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
@@ -141,12 +144,116 @@ out:
     return status;
 }
 
+/* ---- onsets ---------------------------------------------------------------------------------- */
+
+static void print_onset(const rz_onset *onset)
+{
+    size_t i;
+    const json_t *kind, *m = onset->metrics;
+    (void)printf("%-14s %8s %9s %14s %14s\n", "tuning split", "codes", "onsets", ">= 5 positives",
+                 ">= 20");
+    json_array_foreach(onset->kinds, i, kind)
+    {
+        (void)printf(
+            "%-14s %8lld %9lld %14lld %14lld\n", json_string_value(json_object_get(kind, "kind")),
+            (long long)json_integer_value(json_object_get(kind, "codes")),
+            (long long)json_integer_value(json_object_get(kind, "tuning_positives")),
+            (long long)json_integer_value(json_object_get(kind, "codes_with_5_positives")),
+            (long long)json_integer_value(json_object_get(kind, "codes_with_20_positives")));
+    }
+    (void)printf("mean AUROC of %lld codes with at least %lld positives: %.3f (age and sex %.3f); "
+                 "%lld of them above age and sex\n",
+                 (long long)json_integer_value(json_object_get(m, "codes_ranked")),
+                 (long long)json_integer_value(json_object_get(m, "ranked_from_positives")),
+                 json_number_value(json_object_get(m, "auroc_mean")),
+                 json_number_value(json_object_get(m, "age_sex_auroc_mean")),
+                 (long long)json_integer_value(json_object_get(m, "codes_above_age_sex")));
+}
+
+static rz_status onset_pages(const job *j, const rz_run *run, const rz_dataset *dataset,
+                             const rz_onset *onset, const rz_labels *labels,
+                             const rz_train_result *result, rz_error *error)
+{
+    rz_status status = curves_write(run->out, error);
+    if (status != RZ_OK)
+        return status;
+    return card_write(&(card){.folder = run->out,
+                              .title = "Onset model",
+                              .model = j->base.model,
+                              .result = result,
+                              .options = j->options,
+                              .option_names = listed,
+                              .n_options = RZ_COUNT(listed),
+                              .onset = onset,
+                              .labels = labels,
+                              .data_sha256 = rz_dataset_sha256(dataset),
+                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256},
+                      error);
+}
+
+static rz_status finetune_onset(const job *j, const char *out, rz_error *error)
+{
+    const rz_store_options store = rz_store_options_defaults();
+    rz_run run = {.lock = -1};
+    rz_dataset *dataset = NULL;
+    rz_labels *labels = calloc(1, sizeof *labels);
+    rz_onset onset = {0};
+    rz_train_result result;
+    rz_status status = labels == NULL
+                           ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for labels")
+                           : rz_run_open(&run, out, rz_options_switch(j->options, "resume"),
+                                         rz_options_switch(j->options, "force"), error);
+    if (status == RZ_OK && run.finished) {
+        (void)printf("%s is finished; nothing is left to do\n", out);
+        goto out;
+    }
+    if (status == RZ_OK)
+        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->progress,
+                                &dataset, error);
+    if (status == RZ_OK)
+        status = rz_onset_finetune(dataset, &run, &j->base, &j->o, &onset, labels, &result, error);
+    if (status != RZ_OK)
+        goto out;
+    status = onset_pages(j, &run, dataset, &onset, labels, &result, error);
+    if (status == RZ_OK)
+        status = rz_run_finish(&run, error);
+    if (status == RZ_OK) {
+        train_result_print("fine-tuned", out, &result);
+        print_onset(&onset);
+    }
+    rz_onset_done(&onset);
+    rz_labels_done(labels);
+out:
+    free(labels);
+    rz_dataset_close(dataset);
+    rz_run_close(&run);
+    return status;
+}
+
+/* What --onset leaves no room for. */
+static rz_status check_onset(const rz_options *options, rz_error *error)
+{
+    static const char *const others[] = {"tasks",     "task",       "separate",
+                                         "labels",    "balanced",   "cross-fit",
+                                         "negatives", "prevalence", "method"};
+    for (size_t i = 0; i < RZ_COUNT(others); i++)
+        if (rz_options_given(options, others[i]))
+            return rz_fail(
+                error, RZ_E_USAGE,
+                "--onset learns all codes from all training patients and calibrates them "
+                "together; --%s does not go with it",
+                others[i]);
+    return RZ_OK;
+}
+
 static rz_status finetune_all(job *j, const rz_task *tasks, size_t n, rz_error *error)
 {
     const char *out = NULL;
     rz_status status = train_text_required(j->options, "out", &out, error);
     if (status == RZ_OK)
         status = rz_train_options_check(&j->o.train, error);
+    if (status == RZ_OK && rz_options_switch(j->options, "onset"))
+        return finetune_onset(j, out, error);
     if (status != RZ_OK || !rz_options_switch(j->options, "separate"))
         return status != RZ_OK ? status : finetune(j, out, tasks, n, error);
     const rz_finetune_options whole = j->o;
@@ -167,6 +274,7 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     rz_pool *pool = NULL;
     const char *folder = NULL;
     size_t n = 0;
+    bool onset = rz_options_switch(options, "onset");
     j.o.train = train_options_read(options, &j.progress);
     j.o.labels = (size_t)rz_options_int(options, "labels");
     j.o.balanced = rz_options_switch(options, "balanced");
@@ -174,6 +282,8 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     j.o.draws = (unsigned)rz_options_int(options, "draws");
     j.o.negatives = rz_options_real(options, "negatives");
     j.o.head_rate = rz_options_real(options, "head-rate");
+    if (onset && !rz_options_given(options, "head-rate"))
+        j.o.head_rate = 1.0;
     j.o.freeze = rz_options_switch(options, "freeze-encoder");
     j.o.scratch = rz_options_switch(options, "scratch");
     j.o.dropout = (float)rz_options_real(options, "dropout");
@@ -183,6 +293,8 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     if (status == RZ_OK)
         status = train_precision_read(rz_options_text(options, "precision"), &j.o.train.precision,
                                       error);
+    if (status == RZ_OK && onset)
+        status = check_onset(options, error);
     if (status == RZ_OK && j.o.balanced && j.o.labels == 0)
         status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
     if (status == RZ_OK && j.o.negatives > 0.0 && (j.o.labels > 0 || j.o.crossfit))
@@ -193,7 +305,7 @@ static rz_status run_job(const rz_options *options, rz_error *error)
         status = train_fold_read(rz_options_text(options, "fold"), &j.o.split, error);
     if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &j.o.method, error);
-    if (status == RZ_OK)
+    if (status == RZ_OK && !onset)
         status = train_tasks_load(rz_options_text(options, "tasks"),
                                   rz_options_text(options, "task"), tasks, &n, error);
     if (status == RZ_OK)

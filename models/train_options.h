@@ -125,6 +125,7 @@ typedef struct card {
     size_t n_options;
     const rz_head *heads;
     size_t n_heads;
+    const rz_onset *onset;   /* may be NULL */
     const rz_labels *labels; /* counts of the training part; may be NULL */
     const char *data_sha256, *parent_sha256;
 } card;
