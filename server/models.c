@@ -3,6 +3,7 @@
 #include "handlers.h"
 #include "http.h"
 #include "log.h"
+#include "onsets.h"
 #include "problem.h"
 #include "registry.h"
 
@@ -57,6 +58,23 @@ static json_t *task_json(const rz_task *t, const char *model)
                      "required", prefixes_json(t->required, t->n_required), "model", model);
 }
 
+/* NULL where no model answers onsets. */
+static json_t *onset_json(registry *g)
+{
+    replica *rep = NULL;
+    rz_error error = {0};
+    const rz_task task = rz_onset_task();
+    if (registry_onset(g, &rep, &error) != RZ_OK)
+        return NULL;
+    const rz_predictor *p = replica_predictor(rep);
+    json_t *json = json_pack("{s:s, s:I, s:o, s:i, s:i}", "model", replica_id(rep), "codes",
+                             (json_int_t)rz_predictor_onset(p)->n_codes, "systems",
+                             onset_systems(rz_predictor_model(p)->vocabulary), "horizon_days",
+                             task.horizon_days, "min_history_days", task.min_history_days);
+    replica_drop(rep);
+    return json;
+}
+
 void tasks_list(request *r)
 {
     task_route routes[RZ_TASKS_MAX];
@@ -77,7 +95,7 @@ void tasks_list(request *r)
         (void)json_array_append_new(all, task_json(&heads[head].task, replica_id(rep)));
         replica_drop(rep);
     }
-    request_json(r, 200, json_pack("{s:o}", "tasks", all));
+    request_json(r, 200, json_pack("{s:o, s:o*}", "tasks", all, "onset", onset_json(g)));
 }
 
 /* ---- load and unload ------------------------------------------------------------------------ */

@@ -14,9 +14,33 @@ bool day_read(const char *text, int32_t *out)
     return rz_day_parse(text, out) && *out >= RZ_DAY_MIN && *out <= RZ_DAY_MAX;
 }
 
+static bool top_read(const char *text, unsigned *out)
+{
+    unsigned value = 0;
+    size_t n = strlen(text);
+    if (n == 0 || n > 3 || strspn(text, "0123456789") != n)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        value = 10 * value + (unsigned)(text[i] - '0');
+    *out = value;
+    return value >= 1 && value <= RZ_ONSET_TOP_MAX;
+}
+
+static bool asks_onset(const question *q)
+{
+    bool asks = q->top > 0;
+    for (const char *t = q->tasks; !asks && t != NULL && *t != '\0';) {
+        size_t n = strcspn(t, ",");
+        asks = onset_named(t, n);
+        t += n + (t[n] == ',' ? 1 : 0);
+    }
+    return asks;
+}
+
 bool question_read(request *r, question *out)
 {
-    const char *as_of = request_query(r, "as_of"), *explain = request_query(r, "explain");
+    const char *as_of = request_query(r, "as_of"), *explain = request_query(r, "explain"),
+               *top = request_query(r, "top");
     *out = (question){.as_of = rz_day_today(),
                       .tasks = request_query(r, "task"),
                       .model = request_query(r, "model")};
@@ -33,6 +57,16 @@ bool question_read(request *r, question *out)
             return false;
         }
         out->explain = (unsigned)(explain[0] - '0');
+    }
+    if (top != NULL && !top_read(top, &out->top)) {
+        problem_answerf(r, PROBLEM_BAD_PARAMETER, "top is the number of onsets to list, 1 to %d",
+                        RZ_ONSET_TOP_MAX);
+        return false;
+    }
+    if (out->explain > 0 && asks_onset(out)) {
+        problem_answerf(r, PROBLEM_BAD_PARAMETER,
+                        "explain= is answered for tasks, not for onsets; ask for them apart");
+        return false;
     }
     return true;
 }
@@ -93,6 +127,68 @@ static void add_entry(plan *p, const char *task, replica *rep, size_t head)
     entry->part = (int)k;
 }
 
+/* The model that answers the question's onsets, once; false when the answer is a problem. */
+static bool find_onset(request *r, replica *only, replica **rep)
+{
+    rz_error error = {0};
+    if (*rep != NULL)
+        return true;
+    if (only != NULL && rz_predictor_onset(replica_predictor(only)) == NULL) {
+        problem_answerf(r, PROBLEM_UNKNOWN_TASK, "model %s answers no onsets", replica_id(only));
+        return false;
+    }
+    if (only != NULL) {
+        *rep = replica_keep(only);
+        return true;
+    }
+    rz_status status = registry_onset(r->server->registry, rep, &error);
+    if (status == RZ_E_BUSY)
+        not_ready(r, error.text);
+    else if (status != RZ_OK)
+        problem_answerf(r, PROBLEM_UNKNOWN_TASK, "%s", error.text);
+    return status == RZ_OK;
+}
+
+static bool add_onset(request *r, const replica *rep, const char *task, size_t n, plan *p)
+{
+    const rz_vocabulary *vocabulary = rz_predictor_model(replica_predictor(rep))->vocabulary;
+    onset_asked asked;
+    if (!onset_read(r, vocabulary, replica_id(rep), task, n, &asked))
+        return false;
+    for (size_t i = 0; i < p->n_onsets; i++)
+        if (p->onsets[i].code == asked.code)
+            return true;
+    if (p->n_onsets == ONSETS_ASKED_MAX) {
+        problem_answerf(r, PROBLEM_BAD_PARAMETER, "at most %d onsets are answered at a time",
+                        ONSETS_ASKED_MAX);
+        return false;
+    }
+    p->onsets[p->n_onsets++] = asked;
+    return true;
+}
+
+/* The onsets that the question names, and `top`: a part of their own. */
+static bool add_onsets(request *r, const question *q, replica *only, plan *p)
+{
+    replica *rep = NULL;
+    bool made = q->top == 0 || find_onset(r, only, &rep);
+    for (const char *t = q->tasks; made && t != NULL && *t != '\0';) {
+        size_t n = strcspn(t, ",");
+        if (onset_named(t, n))
+            made = find_onset(r, only, &rep) && add_onset(r, rep, t, n, p);
+        t += n + (t[n] == ',' ? 1 : 0);
+    }
+    p->top = q->top;
+    if (made && rep != NULL) {
+        p->onset_part = p->n_parts;
+        p->parts[p->n_parts].replica = rep;
+        p->parts[p->n_parts++].heads = 0;
+    } else {
+        replica_drop(rep);
+    }
+    return made;
+}
+
 static bool find_head(const replica *rep, const char *task, size_t *head)
 {
     const rz_head *heads;
@@ -131,6 +227,10 @@ static bool add_named(request *r, const question *q, const task_route *known, si
 {
     for (const char *t = q->tasks; *t != '\0';) {
         size_t n = strcspn(t, ","), k = 0;
+        if (onset_named(t, n)) { /* add_onsets reads it */
+            t += n + (t[n] == ',' ? 1 : 0);
+            continue;
+        }
         while (k < n_known && (strlen(known[k].task) != n || memcmp(known[k].task, t, n) != 0))
             k++;
         if (n > 0 && k == n_known) {
@@ -187,7 +287,9 @@ bool plan_make(request *r, const question *q, plan *out)
     }
     size_t n_known = registry_tasks(r->server->registry, known, RZ_TASKS_MAX);
     bool made = q->tasks != NULL ? add_named(r, q, known, n_known, only, out)
+                : q->top > 0     ? true
                                  : add_all(r, q, known, n_known, only, out);
+    made = made && add_onsets(r, q, only, out);
     replica_drop(only);
     if (!made)
         plan_done(out);
@@ -203,6 +305,19 @@ void plan_done(plan *p)
 
 /* ---- handing over --------------------------------------------------------------------------- */
 
+static bool is_onset_part(const plan *p, size_t k)
+{
+    return p->n_onsets + p->top > 0 && k == p->onset_part;
+}
+
+/* Codes are places in a vocabulary: another one would answer something else. */
+static bool same_codes(const replica *a, const replica *b)
+{
+    return rz_predictor_onset(replica_predictor(b)) != NULL &&
+           strcmp(rz_predictor_model(replica_predictor(a))->vocabulary->sha256,
+                  rz_predictor_model(replica_predictor(b))->vocabulary->sha256) == 0;
+}
+
 /* The successor of a retired replica may have other heads. */
 static rz_status retarget(registry *g, plan *p, size_t k, rz_error *error)
 {
@@ -210,6 +325,10 @@ static rz_status retarget(registry *g, plan *p, size_t k, rz_error *error)
     rz_status status = registry_model(g, replica_id(p->parts[k].replica), &next, error);
     if (status != RZ_OK)
         return RZ_E_BUSY;
+    if (is_onset_part(p, k) && !same_codes(p->parts[k].replica, next)) {
+        replica_drop(next);
+        return RZ_E_BUSY;
+    }
     replica_drop(p->parts[k].replica);
     p->parts[k].replica = next;
     p->parts[k].heads = 0;
@@ -222,6 +341,17 @@ static rz_status retarget(registry *g, plan *p, size_t k, rz_error *error)
             p->entries[i].part = -1;
     }
     return RZ_OK;
+}
+
+/* The job may outlive the request, and the plan with it. */
+static bool ask_onsets(const plan *p, predict_part *part)
+{
+    uint32_t *codes = rz_arena_alloc(&part->job->arena, p->n_onsets + 1, sizeof *codes);
+    for (size_t i = 0; codes != NULL && i < p->n_onsets; i++)
+        codes[i] = p->onsets[i].code;
+    part->onsets = (rz_onset_query){.codes = codes, .n_codes = p->n_onsets, .top = p->top};
+    part->n_heads = p->n_onsets + p->top;
+    return codes != NULL;
 }
 
 static rz_status submit_part(registry *g, plan *p, size_t k, predict_job *j, unsigned explain,
@@ -239,6 +369,8 @@ static rz_status submit_part(registry *g, plan *p, size_t k, predict_job *j, uns
         part->options.heads = p->parts[k].heads;
         part->options.explain = explain;
         part->n_heads = (size_t)__builtin_popcountll(p->parts[k].heads);
+        if (is_onset_part(p, k) && !ask_onsets(p, part))
+            return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu onsets", p->n_onsets);
         if (part->n_heads == 0)
             return RZ_E_BUSY; /* the successor has none of the tasks */
         status = replica_add(part->replica, part, error);
@@ -324,7 +456,9 @@ static void write_reason(json_out *o, const rz_task *task, const rz_eligibility 
     }
 }
 
-static void write_numbers(json_out *o, const rz_risk *risk, unsigned explain)
+/* counts  "similar": tuning patients scored alike; or "tuning": all of a code's. */
+static void write_numbers(json_out *o, const rz_risk *risk, const char *interval_kind,
+                          const char *counts, unsigned explain)
 {
     json_out_member_real(o, "probability", risk->probability);
     json_out_name(o, "interval");
@@ -332,8 +466,8 @@ static void write_numbers(json_out *o, const rz_risk *risk, unsigned explain)
     json_out_real(o, risk->low);
     json_out_real(o, risk->high);
     json_out_close(o, ']');
-    json_out_member_text(o, "interval_kind", "calibration_curve_95_percent_bootstrap");
-    json_out_name(o, "similar");
+    json_out_member_text(o, "interval_kind", interval_kind);
+    json_out_name(o, counts);
     json_out_open(o, '{');
     json_out_member_int(o, "n", risk->similar_n);
     json_out_member_int(o, "positives", risk->similar_positives);
@@ -358,6 +492,29 @@ static const rz_risk *risk_of(const plan_entry *entry, const predict_part *part,
     return &part->risks[i * part->n_heads + (size_t)__builtin_popcountll(below)];
 }
 
+/* What every risk ends with, and the object. */
+static void write_origin(json_out *o, const window *w, const replica *rep, const char *id,
+                         const char *date)
+{
+    json_out_name(o, "data_window");
+    json_out_open(o, '{');
+    write_day(o, "first_day", w->first);
+    write_day(o, "last_day", w->last);
+    json_out_member_int(o, "events", w->events);
+    json_out_close(o, '}');
+    json_out_name(o, "model");
+    json_out_open(o, '{');
+    json_out_member_text(o, "id", replica_id(rep));
+    json_out_member_text(o, "sha256", rz_predictor_sha256(replica_predictor(rep)));
+    json_out_close(o, '}');
+    json_out_name(o, "calibration");
+    json_out_open(o, '{');
+    json_out_member_text(o, "id", id);
+    json_out_member_text(o, "date", date);
+    json_out_close(o, '}');
+    json_out_close(o, '}');
+}
+
 static void write_risk(json_out *o, const plan_entry *entry, const predict_part *part,
                        const window *w, int32_t as_of, const rz_risk *risk)
 {
@@ -372,24 +529,73 @@ static void write_risk(json_out *o, const plan_entry *entry, const predict_part 
     if (risk->eligibility.reason != RZ_REASON_NONE)
         write_reason(o, &head->task, &risk->eligibility);
     else
-        write_numbers(o, risk, part->options.explain);
-    json_out_name(o, "data_window");
+        write_numbers(o, risk, "calibration_curve_95_percent_bootstrap", "similar",
+                      part->options.explain);
+    write_origin(o, w, part->replica, head->calibration.id, head->calibration.date);
+}
+
+/* ---- onsets --------------------------------------------------------------------------------- */
+
+/* Row k of patient i, and the name that it goes by; NULL for a place that no code is left for. The
+ * first such place stands for all where nothing of the patient can be answered. */
+static const rz_risk *onset_of(const plan *p, const predict_job *j, size_t i, size_t k,
+                               char name[ONSET_NAME_TEXT])
+{
+    const predict_part *part = &j->parts[p->onset_part];
+    const rz_risk *risk = &part->risks[i * part->n_heads + k];
+    if (risk->head != RZ_ONSET_NONE) {
+        onset_name(
+            &rz_predictor_model(replica_predictor(part->replica))->vocabulary->entries[risk->head],
+            name);
+        return risk;
+    }
+    text_copy(name, ONSET_NAME_TEXT, ONSET_ANY);
+    return k == p->n_onsets && risk->eligibility.reason != RZ_REASON_NONE ? risk : NULL;
+}
+
+static void write_code(json_out *o, const rz_vocabulary_entry *entry, const onset_asked *asked)
+{
+    char title[ONSET_NAME_TEXT];
+    const char *system = rz_code_system_name(entry->system);
+    (void)snprintf(title, sizeof title, "First record of %s (%s)", entry->code, system);
+    json_out_member_text(o, "title", title);
+    (void)snprintf(title, sizeof title, "%s（%s）の初回記録", entry->code, system);
+    json_out_member_text(o, "title_ja", title);
+    json_out_member_text(o, "kind", rz_kind_name(entry->kind));
+    json_out_name(o, "code");
     json_out_open(o, '{');
-    write_day(o, "first_day", w->first);
-    write_day(o, "last_day", w->last);
-    json_out_member_int(o, "events", w->events);
+    json_out_member_text(o, "system", system);
+    json_out_member_text(o, "code", entry->code);
+    if (asked != NULL && asked->truncated)
+        json_out_member_text(o, "truncated_from", asked->asked);
     json_out_close(o, '}');
-    json_out_name(o, "model");
+}
+
+static void write_onset(json_out *o, const plan *p, const predict_job *j, size_t i, size_t k,
+                        const window *w)
+{
+    const predict_part *part = &j->parts[p->onset_part];
+    const rz_predictor *predictor = replica_predictor(part->replica);
+    const rz_onset *onset = rz_predictor_onset(predictor);
+    const rz_task task = rz_onset_task();
+    char name[ONSET_NAME_TEXT];
+    const rz_risk *risk = onset_of(p, j, i, k, name);
+    if (risk == NULL)
+        return;
     json_out_open(o, '{');
-    json_out_member_text(o, "id", replica_id(part->replica));
-    json_out_member_text(o, "sha256", rz_predictor_sha256(replica_predictor(part->replica)));
-    json_out_close(o, '}');
-    json_out_name(o, "calibration");
-    json_out_open(o, '{');
-    json_out_member_text(o, "id", head->calibration.id);
-    json_out_member_text(o, "date", head->calibration.date);
-    json_out_close(o, '}');
-    json_out_close(o, '}');
+    json_out_member_text(o, "task", name);
+    if (risk->head != RZ_ONSET_NONE)
+        write_code(o, &rz_predictor_model(predictor)->vocabulary->entries[risk->head],
+                   k < p->n_onsets ? &p->onsets[k] : NULL);
+    json_out_member_int(o, "horizon_days", task.horizon_days);
+    write_day(o, "as_of", j->as_of[i]);
+    if (risk->eligibility.reason != RZ_REASON_NONE) {
+        write_reason(o, &task, &risk->eligibility);
+    } else {
+        write_numbers(o, risk, "calibration_curve_95_percent_posterior", "tuning", 0);
+        json_out_member_real(o, "excess", risk->probability - risk->age_sex_average);
+    }
+    write_origin(o, w, part->replica, onset->sha256, onset->date);
 }
 
 rz_status plan_status(const predict_job *j, rz_error *error)
@@ -421,7 +627,24 @@ void plan_write_risks(const plan *p, const predict_job *j, size_t i, json_out *o
         write_day(o, "as_of", j->as_of[i]);
         json_out_close(o, '}');
     }
+    for (size_t k = 0; k < p->n_onsets + p->top; k++)
+        write_onset(o, p, j, i, k, &w);
     json_out_close(o, ']');
+}
+
+static void audit_risk(json_out *o, const char *name, const rz_risk *risk, const char *sha256,
+                       const char *calibration)
+{
+    rz_reason reason = risk != NULL ? risk->eligibility.reason : RZ_REASON_NO_MODEL;
+    json_out_name(o, name);
+    json_out_open(o, '{');
+    if (reason == RZ_REASON_NONE)
+        json_out_member_real(o, "probability", risk->probability);
+    else
+        json_out_member_text(o, "reason", rz_reason_text(reason));
+    json_out_member_text(o, "model", sha256);
+    json_out_member_text(o, "calibration", calibration);
+    json_out_close(o, '}');
 }
 
 const char *plan_write_audit(const plan *p, const predict_job *j, size_t i, json_out *o)
@@ -434,18 +657,22 @@ const char *plan_write_audit(const plan *p, const predict_job *j, size_t i, json
         const rz_risk *risk = part != NULL ? risk_of(entry, part, i) : NULL;
         const char *sha256 =
             part != NULL ? rz_predictor_sha256(replica_predictor(part->replica)) : NULL;
-        rz_reason reason = risk != NULL ? risk->eligibility.reason : RZ_REASON_NO_MODEL;
-        json_out_name(o, entry->task);
-        json_out_open(o, '{');
-        if (reason == RZ_REASON_NONE)
-            json_out_member_real(o, "probability", risk->probability);
-        else
-            json_out_member_text(o, "reason", rz_reason_text(reason));
-        json_out_member_text(o, "model", sha256);
-        json_out_member_text(o, "calibration",
-                             part != NULL ? head_of(entry, part)->calibration.id : NULL);
-        json_out_close(o, '}');
+        audit_risk(o, entry->task, risk, sha256,
+                   part != NULL ? head_of(entry, part)->calibration.id : NULL);
         first = first == NULL ? sha256 : first;
+    }
+    for (size_t k = 0; k < p->n_onsets + p->top; k++) {
+        char name[ONSET_NAME_TEXT];
+        const rz_risk *risk = onset_of(p, j, i, k, name);
+        const rz_predictor *predictor = replica_predictor(j->parts[p->onset_part].replica);
+        bool named = false; /* a code may be asked for and be among the largest */
+        for (size_t a = 0; risk != NULL && k >= p->n_onsets && a < p->n_onsets; a++)
+            named = named || p->onsets[a].code == risk->head;
+        if (risk == NULL || named)
+            continue;
+        audit_risk(o, name, risk, rz_predictor_sha256(predictor),
+                   rz_predictor_onset(predictor)->sha256);
+        first = first == NULL ? rz_predictor_sha256(predictor) : first;
     }
     json_out_close(o, '}');
     return first;

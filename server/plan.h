@@ -4,17 +4,19 @@
 #define REZEPTD_PLAN_H
 
 #include "json_out.h"
+#include "onsets.h"
 #include "registry.h"
 #include "request.h"
 
 typedef struct question {
     int32_t as_of;
     unsigned explain;
-    const char *tasks; /* comma-separated; NULL = all that there are */
+    unsigned top;      /* also list so many onsets of the largest excess risk */
+    const char *tasks; /* comma-separated; NULL = all that there are, or with `top` none */
     const char *model; /* NULL = as routed */
 } question;
 
-/* Reads task, as_of, model and explain of the query; false when the answer is a problem. */
+/* Reads task, top, as_of, model and explain of the query; false when the answer is a problem. */
 bool question_read(request *r, question *out);
 /* A day of a query or body: "YYYY-MM-DD". */
 bool day_read(const char *text, int32_t *out);
@@ -25,13 +27,18 @@ typedef struct plan_entry {
     size_t head;
 } plan_entry;
 
+enum { ONSETS_ASKED_MAX = 64 };
+
+/* Tasks, then the onsets that are named, then the largest: the order of the answer. */
 typedef struct plan {
     size_t n, n_parts;
     plan_entry entries[RZ_TASKS_MAX];
+    size_t n_onsets, top, onset_part; /* all onsets are one part, of one model */
+    onset_asked onsets[ONSETS_ASKED_MAX];
     struct {
         replica *replica; /* one reference */
-        uint64_t heads;
-    } parts[MODELS_MAX];
+        uint64_t heads;   /* 0 of the onsets */
+    } parts[MODELS_MAX + 1];
 } plan;
 
 /* Chooses the models. False when the answer of `r` is a problem instead (unknown task or model,

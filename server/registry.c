@@ -3,6 +3,7 @@
 
 #include "changes.h"
 #include "log.h"
+#include "onsets.h"
 
 #include "base/file.h"
 #include "base/size.h"
@@ -170,7 +171,8 @@ static bool has_no_heads(const char *folder)
     if (path != NULL && rz_file_read(path, 1 << 22, &text, &n, NULL) == RZ_OK) {
         json_t *json = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
         const json_t *heads = json_object_get(json, "heads");
-        none = json_is_array(heads) && json_array_size(heads) == 0;
+        none = json_is_array(heads) && json_array_size(heads) == 0 &&
+               !json_is_true(json_object_get(json_object_get(json, "model"), "onset"));
         json_decref(json);
     }
     free(text);
@@ -443,9 +445,12 @@ rz_status registry_model(registry *g, const char *id, replica **out, rz_error *e
     return status;
 }
 
+/* The onsets are routed under a name that no task can have. */
 static bool has_task(const replica *r, const char *task, size_t *head)
 {
     const rz_head *heads;
+    if (strcmp(task, ONSET_ANY) == 0)
+        return rz_predictor_onset(replica_predictor(r)) != NULL;
     size_t n = rz_predictor_heads(replica_predictor(r), &heads);
     for (size_t i = 0; i < n; i++) {
         if (strcmp(heads[i].task.name, task) == 0) {
@@ -482,6 +487,18 @@ rz_status registry_task(registry *g, const char *task, replica **out, size_t *he
         status = rz_fail(error, RZ_E_NOT_FOUND, "no model that is ready has this task");
     (void)pthread_mutex_unlock(&g->lock);
     return status;
+}
+
+rz_status registry_onset(registry *g, replica **out, rz_error *error)
+{
+    size_t head;
+    rz_status status = registry_task(g, ONSET_ANY, out, &head, error);
+    if (status != RZ_E_NOT_FOUND)
+        return status;
+    rz_error_clear(error);
+    return rz_fail(
+        error, status,
+        "no model that is ready answers onsets; `rezept-train finetune --onset` makes one");
 }
 
 static size_t add_unanswered(const char *task, task_route *out, size_t n, size_t cap)
@@ -522,7 +539,8 @@ size_t registry_tasks(registry *g, task_route *out, size_t cap)
     json_t *value;
     json_object_foreach(g->routing, task, value)
     {
-        n = add_unanswered(task, out, n, cap);
+        if (strcmp(task, ONSET_ANY) != 0)
+            n = add_unanswered(task, out, n, cap);
     }
     for (size_t i = 0; i < g->n; i++)
         for (size_t k = 0; k < json_array_size(g->slots[i].known_tasks); k++)
@@ -596,6 +614,14 @@ static json_t *slot_json(const slot *s)
     (void)json_object_set_new(json, "tasks", tasks);
     (void)json_object_set_new(json, "calibrations", calibrations);
     (void)json_object_set_new(json, "drift", drifts);
+    const rz_onset *onset =
+        s->replica != NULL ? rz_predictor_onset(replica_predictor(s->replica)) : NULL;
+    if (onset != NULL)
+        (void)json_object_set_new(json, "onset",
+                                  json_pack("{s:I, s:s, s:s, s:O, s:O}", "codes",
+                                            (json_int_t)onset->n_codes, "id", onset->sha256, "date",
+                                            onset->date, "kinds", onset->kinds, "metrics",
+                                            onset->metrics));
     return json;
 }
 

@@ -45,6 +45,10 @@ RZ_MUST_CHECK rz_status registry_model(registry *g, const char *id, replica **ou
 RZ_MUST_CHECK rz_status registry_task(registry *g, const char *task, replica **out, size_t *head,
                                       rz_error *error);
 
+/* The replica that answers onsets: of the model that routing.json names for "onset:*", else of the
+ * first one by id that has the onset head. Errors  as registry_task. */
+RZ_MUST_CHECK rz_status registry_onset(registry *g, replica **out, rz_error *error);
+
 /* The tasks that ready models answer, each with the id of the model that does, and those that
  * routing.json or a model that was unloaded names besides, with "". */
 typedef struct task_route {

@@ -43,7 +43,7 @@ static const char *name_of(request *r, const question *q)
 {
     const char *const parts[] = {request_parameter(r, "id"), request_query(r, "facility"), q->tasks,
                                  q->model};
-    size_t n = 32, used = 0;
+    size_t n = 48, used = 0;
     for (size_t i = 0; i < RZ_COUNT(parts); i++)
         n += parts[i] != NULL ? strlen(parts[i]) + 2 : 2;
     char *name = rz_arena_alloc(&r->arena, n, 1);
@@ -51,9 +51,11 @@ static const char *name_of(request *r, const question *q)
         return NULL;
     for (size_t i = 0; i < RZ_COUNT(parts); i++)
         used += or_none(name + used, parts[i]);
-    char day[RZ_DAY_TEXT];
+    char day[RZ_DAY_TEXT], top[16];
     const char explain[] = {(char)('0' + q->explain), '\0'};
     used += or_none(name + used, rz_day_text(q->as_of, day));
+    (void)snprintf(top, sizeof top, "%u", q->top);
+    used += or_none(name + used, top);
     text_copy(name + used, n - used, explain);
     return name;
 }

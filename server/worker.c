@@ -102,8 +102,19 @@ static size_t tokens_of(const replica *r, const predict_part *part)
     return tokens;
 }
 
-/* Takes parts that fit into one batch: plain ones together, one that wants explanations alone, and
- * none from aside with others. */
+static bool asks_onsets(const predict_part *part)
+{
+    return part->onsets.n_codes + part->onsets.top > 0;
+}
+
+/* What goes into a batch by itself: its rows are like no other's. */
+static bool is_single(const predict_part *part)
+{
+    return part->options.explain > 0 || asks_onsets(part);
+}
+
+/* Takes parts that fit into one batch: plain ones together, the others alone, and none from aside
+ * with others. */
 static predict_part *take(replica *r, size_t *patients, size_t *tokens)
 {
     predict_part *batch = NULL, **end = &batch;
@@ -111,8 +122,7 @@ static predict_part *take(replica *r, size_t *patients, size_t *tokens)
     while (r->first != NULL) {
         predict_part *part = r->first;
         size_t more = tokens_of(r, part);
-        if (batch != NULL && (part->options.explain > 0 || batch->options.explain > 0 ||
-                              part->aside != batch->aside ||
+        if (batch != NULL && (is_single(part) || is_single(batch) || part->aside != batch->aside ||
                               *patients + part->job->n > r->config->batch_patients_max ||
                               *tokens + more > r->config->batch_tokens_max))
             break;
@@ -173,12 +183,28 @@ static void give(predict_part *part, const rz_risk *rows, uint64_t asked)
     }
 }
 
+/* Onsets: one part, whose rows the model writes straight away. */
+static rz_status answer_onsets(replica *r, predict_part *part, rz_error *error)
+{
+    predict_job *j = part->job;
+    part->risks = calloc(j->n * part->n_heads + 1, sizeof *part->risks);
+    if (part->risks == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the onsets of %zu patients", j->n);
+    return rz_predictor_onsets(r->predictor, (const rz_timeline *const *)j->timelines, j->as_of,
+                               j->n, &part->onsets, r->config->batch_tokens_max, part->risks,
+                               error);
+}
+
 /* Answers all parts of a batch with one packed call. */
 static rz_status answer(replica *r, predict_part *batch, rz_predict_figures *figures,
                         rz_error *error)
 {
     size_t patients = 0;
     uint64_t heads = 0;
+    if (asks_onsets(batch)) {
+        *n_rows = 0; /* drift is watched by tasks */
+        return answer_onsets(r, batch, error);
+    }
     for (predict_part *p = batch; p != NULL; p = p->next) {
         patients += p->job->n;
         heads |= p->options.heads;
@@ -356,8 +382,6 @@ static rz_status warm(replica *r, rz_error *error)
 {
     const rz_head *heads;
     size_t n = rz_predictor_heads(r->predictor, &heads);
-    if (n == 0)
-        return rz_fail(error, RZ_E_INVALID, "the model has no task heads");
     rz_timeline_event events[2] = {{.day = 18000,
                                     .known_day = 18000,
                                     .kind = RZ_KIND_ENCOUNTER,
@@ -372,10 +396,15 @@ static rz_status warm(replica *r, rz_error *error)
     const rz_timeline *one = &timeline;
     int32_t as_of = 18500;
     rz_predict_options options = rz_predict_options_defaults();
-    rz_risk *risks = calloc(n, sizeof *risks);
+    const rz_onset_query largest = {.top = 1};
+    rz_risk *risks = calloc(n + 1, sizeof *risks);
     rz_status status =
-        risks == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu risks", n)
-                      : rz_predictor_risks(r->predictor, &one, &as_of, 1, &options, risks, error);
+        risks == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu risks", n) : RZ_OK;
+    if (status == RZ_OK && n > 0)
+        status = rz_predictor_risks(r->predictor, &one, &as_of, 1, &options, risks, error);
+    if (status == RZ_OK && rz_predictor_onset(r->predictor) != NULL)
+        status = rz_predictor_onsets(r->predictor, &one, &as_of, 1, &largest,
+                                     options.batch_tokens_max, risks, error);
     free(risks);
     return status;
 }

@@ -31,7 +31,8 @@ struct predict_part {
     predict_job *job;
     replica *replica; /* one reference */
     rz_predict_options options;
-    size_t n_heads; /* bits set in options.heads that the model has */
+    rz_onset_query onsets; /* in place of heads, when it asks for any; codes live in the arena */
+    size_t n_heads; /* rows of a patient: bits set in options.heads that the model has, or onsets */
     bool aside;     /* no question of today: figures of what is answered leave it out */
     rz_risk *risks; /* [job->n * n_heads]; new */
     rz_status status;

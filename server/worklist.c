@@ -112,6 +112,11 @@ void worklist_get(request *r)
         problem_answerf(r, PROBLEM_BAD_PARAMETER, "a worklist is of one task");
         return;
     }
+    if (onset_named(query.task, strlen(query.task))) {
+        problem_answerf(r, PROBLEM_BAD_PARAMETER,
+                        "worklists are of tasks; onsets are answered patient by patient");
+        return;
+    }
     if (!plan_make(r, &q, &p)) /* says which tasks exist */
         return;
     plan_done(&p);
