@@ -89,6 +89,12 @@ static rz_status list(command *c, const char *path, const char *key, const colum
     if (status == RZ_OK && json_is_string(json_object_get(reply.json, "next")) &&
         !rz_options_switch(c->options, "json"))
         (void)printf("more: --after %s\n", command_text(reply.json, "next"));
+    const json_t *onset = json_object_get(reply.json, "onset");
+    if (status == RZ_OK && json_is_object(onset) && !rz_options_switch(c->options, "json"))
+        (void)printf("\nThe first record of %" JSON_INTEGER_FORMAT
+                     " codes, from %s: rezept risk --task onset:CODE, or --top N\n",
+                     json_integer_value(json_object_get(onset, "codes")),
+                     command_text(onset, "model"));
     rz_reply_done(&reply);
     return status;
 }
@@ -140,6 +146,7 @@ rz_status cmd_models(int argc, char *const *argv, rz_error *error)
                                      {"state", "state", false},
                                      {"size", "size", false},
                                      {"tasks", "tasks", false},
+                                     {"onsets", "onset.codes", true},
                                      {"why not", "reason", false}};
     return plain_list("usage: rezept models [FLAGS]\nLists models and their state.\n", "/v1/models",
                       "models", columns, RZ_COUNT(columns), argc, argv, error);

@@ -9,7 +9,10 @@ static const rz_option table[] = {
     COMMAND_OPTIONS,
     {"facility", RZ_OPTION_TEXT, NULL, .group = "Question", .value = "ID",
      .help = "the facility, where an id fits several patients"},
-    {"task", RZ_OPTION_LIST, NULL, .group = "Question", .value = "NAME,…", .help = "tasks [all]"},
+    {"task", RZ_OPTION_LIST, NULL, .group = "Question", .value = "NAME,…",
+     .help = "tasks, and onset:CODE for the first record of a code [all tasks]"},
+    {"top", RZ_OPTION_INT, NULL, 1, 100, "Question", "N",
+     "the N first records whose risk lies highest above age and sex"},
     {"as-of", RZ_OPTION_TEXT, NULL, .group = "Question", .value = "YYYY-MM-DD",
      .help = "from what was known on this day [today]"},
     {"model", RZ_OPTION_TEXT, NULL, .group = "Question", .value = "ID",
@@ -36,6 +39,8 @@ rz_status cmd_risk(int argc, char *const *argv, rz_error *error)
     static const char *const same_name[] = {"facility", "task", "model"};
     for (size_t i = 0; i < RZ_COUNT(same_name) && status == RZ_OK; i++)
         status = query_add(&path, same_name[i], rz_options_text(c.options, same_name[i]));
+    if (status == RZ_OK && rz_options_given(c.options, "top"))
+        status = query_add(&path, "top", rz_options_text(c.options, "top"));
     if (status == RZ_OK)
         status = query_add(&path, "as_of", rz_options_text(c.options, "as-of"));
     if (status == RZ_OK && rz_options_given(c.options, "explain"))

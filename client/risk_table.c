@@ -90,7 +90,67 @@ static void print_unmapped(const json_t *risks, FILE *out)
             most);
 }
 
-rz_status risk_table_print(const json_t *risks, FILE *out, rz_error *error)
+/* ---- onsets ---- */
+
+static bool is_onset(const json_t *risk)
+{
+    return strncmp(command_text(risk, "task"), "onset:", strlen("onset:")) == 0;
+}
+
+static rz_status add_onset(table *t, const json_t *risk, rz_error *error)
+{
+    char name[160], percent[32], interval[80] = "", average[32], excess[32], seen[64] = "",
+                                 reason[128], low[32], high[32];
+    const json_t *band = json_object_get(risk, "interval"), *code = json_object_get(risk, "code");
+    const json_t *tuning = json_object_get(risk, "tuning");
+    const char *from = command_text(code, "truncated_from");
+    (void)snprintf(name, sizeof name, "%s%s%s%s", command_text(code, "code"),
+                   from[0] != '\0' ? " (of " : "", from, from[0] != '\0' ? ")" : "");
+    if (json_array_size(band) == 2)
+        (void)snprintf(interval, sizeof interval, "%s to %s",
+                       risk_percent(json_array_get(band, 0), low),
+                       risk_percent(json_array_get(band, 1), high));
+    if (json_is_object(tuning))
+        (void)snprintf(seen, sizeof seen, "%" JSON_INTEGER_FORMAT " of %" JSON_INTEGER_FORMAT,
+                       json_integer_value(json_object_get(tuning, "positives")),
+                       json_integer_value(json_object_get(tuning, "n")));
+    (void)risk_reason(risk, reason);
+    const char *row[] = {
+        code != NULL ? name : "any code",
+        command_text(code, "system"),
+        reason[0] != '\0' ? reason : risk_percent(json_object_get(risk, "probability"), percent),
+        interval,
+        risk_percent(json_object_get(risk, "average_age_sex"), average),
+        risk_percent(json_object_get(risk, "excess"), excess),
+        seen,
+        command_text(json_object_get(risk, "model"), "id")};
+    return table_row(t, row, error);
+}
+
+static rz_status print_onsets(const json_t *risks, FILE *out, rz_error *error)
+{
+    table t = {0};
+    rz_status status = RZ_OK;
+    table_column(&t, "first record", false);
+    table_column(&t, "system", false);
+    table_column(&t, "risk", true);
+    table_column(&t, "95 % band", true);
+    table_column(&t, "age and sex", true);
+    table_column(&t, "excess", true);
+    table_column(&t, "had it", true);
+    table_column(&t, "model", false);
+    for (size_t i = 0; i < json_array_size(risks) && status == RZ_OK; i++)
+        if (is_onset(json_array_get(risks, i)))
+            status = add_onset(&t, json_array_get(risks, i), error);
+    if (status == RZ_OK && t.n_rows > 0)
+        table_print(&t, out);
+    table_done(&t);
+    return status;
+}
+
+/* ---- tasks ---- */
+
+static rz_status print_tasks(const json_t *risks, FILE *out, rz_error *error)
 {
     table t = {0};
     rz_status status = RZ_OK;
@@ -101,13 +161,28 @@ rz_status risk_table_print(const json_t *risks, FILE *out, rz_error *error)
     table_column(&t, "age and sex", true);
     table_column(&t, "model", false);
     for (size_t i = 0; i < json_array_size(risks) && status == RZ_OK; i++)
-        status = add_row(&t, json_array_get(risks, i), error);
-    if (status == RZ_OK) {
+        if (!is_onset(json_array_get(risks, i)))
+            status = add_row(&t, json_array_get(risks, i), error);
+    if (status == RZ_OK && t.n_rows > 0)
         table_print(&t, out);
-        print_unmapped(risks, out);
-        for (size_t i = 0; i < json_array_size(risks); i++)
-            print_contributions(json_array_get(risks, i), out);
-    }
     table_done(&t);
     return status;
+}
+
+rz_status risk_table_print(const json_t *risks, FILE *out, rz_error *error)
+{
+    size_t onsets = 0, n = json_array_size(risks);
+    for (size_t i = 0; i < n; i++)
+        onsets += is_onset(json_array_get(risks, i));
+    rz_status status = onsets < n || n == 0 ? print_tasks(risks, out, error) : RZ_OK;
+    if (status == RZ_OK && onsets > 0 && onsets < n)
+        (void)fputc('\n', out);
+    if (status == RZ_OK && onsets > 0)
+        status = print_onsets(risks, out, error);
+    if (status != RZ_OK)
+        return status;
+    print_unmapped(risks, out);
+    for (size_t i = 0; i < n; i++)
+        print_contributions(json_array_get(risks, i), out);
+    return RZ_OK;
 }
