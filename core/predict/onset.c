@@ -16,6 +16,9 @@
 enum { FORMAT_VERSION = 1, COLUMNS = 18, NUMBER_BYTES = 32, OTHER_BYTES = 1 << 20 };
 enum { OTHER_VALUES = 20000 };
 
+/* Of any number: what is made of them stays finite. */
+static const double LARGEST = 1e9;
+
 #define NORMAL_95 1.959963984540054 /* 97.5 % of the normal distribution */
 
 static const char *const columns[COLUMNS] = {
@@ -27,10 +30,10 @@ static const char *const columns[COLUMNS] = {
 
 rz_status rz_onset_init(rz_onset *onset, size_t n_codes, rz_error *error)
 {
-    *onset = (rz_onset){.n_codes = n_codes};
-    onset->codes = calloc(n_codes > 0 ? n_codes : 1, sizeof *onset->codes);
+    *onset = (rz_onset){.codes = calloc(n_codes > 0 ? n_codes : 1, sizeof *onset->codes)};
     if (onset->codes == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the onsets of %zu codes", n_codes);
+    onset->n_codes = n_codes;
     return RZ_OK;
 }
 
@@ -132,7 +135,7 @@ static rz_status read_code(const json_t *row, size_t i, rz_onset_code *out, rz_e
         const json_t *value = json_array_get(row, k);
         v[k] = json_number_value(value);
         bool count = k >= COLUMNS - 4;
-        if (!json_is_number(value) || !isfinite(v[k]) ||
+        if (!json_is_number(value) || !(fabs(v[k]) <= LARGEST) ||
             (count && (!json_is_integer(value) || v[k] < 0.0 || v[k] > (double)UINT32_MAX)))
             return rz_fail(error, RZ_E_CORRUPT, "onset.json: code %zu: %s must be a %s", i,
                            columns[k], count ? "count" : "number");

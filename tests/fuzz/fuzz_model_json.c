@@ -1,5 +1,6 @@
-/* Fuzzes the JSON files of a model's folder: a leading 'v' is followed by vocab.json, anything else
- * by tasks.json. What is accepted must survive being asked. */
+/* Fuzzes the JSON files of a model's folder: a leading 'v' is followed by vocab.json, 'o' by the
+ * onset.json of two codes, anything else by tasks.json. What is accepted must survive being asked.
+ */
 #include "model/vocabulary_entries.h"
 #include "predict/predictor_own.h"
 
@@ -55,10 +56,36 @@ static void fuzz_tasks(const uint8_t *data, size_t size)
     }
 }
 
+static void fuzz_onset(const uint8_t *data, size_t size)
+{
+    static rz_vocabulary *vocabulary;
+    rz_error error = {0};
+    rz_onset onset = {0};
+    if (vocabulary == NULL && rz_vocabulary_synthetic(2, &vocabulary, &error) != RZ_OK)
+        abort();
+    if (onset_parse((const char *)data, size, vocabulary, &onset, &error) != RZ_OK) {
+        if (error.text[0] == '\0')
+            abort();
+        return;
+    }
+    for (size_t i = 0; i < onset.n_codes; i++) {
+        rz_calibrated out;
+        for (double logit = -40.0; logit <= 40.0; logit += 5.0) {
+            rz_onset_apply(&onset.codes[i], logit, &out);
+            if (!(out.low >= 0.0 && out.low <= out.probability && out.probability <= out.high &&
+                  out.high <= 1.0))
+                abort();
+        }
+    }
+    rz_onset_done(&onset);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size > 0 && data[0] == 'v')
         fuzz_vocabulary(data + 1, size - 1);
+    else if (size > 0 && data[0] == 'o')
+        fuzz_onset(data + 1, size - 1);
     else if (size > 0)
         fuzz_tasks(data + 1, size - 1);
     return 0;

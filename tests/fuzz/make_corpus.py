@@ -97,6 +97,25 @@ def tasks():
     return {"format_version": 1, "tasks": [head]}
 
 
+def onsets():
+    # The digest of the vocabulary of two made-up codes (rz_vocabulary_synthetic).
+    text = "rezept-vocabulary 1\n4 0 7 7 9\n0 0 1200\n1 1\n"
+    text += "diagnosis local 7:D000000 0\nmedication local 7:M000001 0\n"
+    row = [-3.0, 0.1, 0.9, 0.04, -0.002, 0.01, -4.0, 0, 0, 0, 0, 0, 0, 0, 100, 5, 20, 1]
+    return {
+        "format_version": 1,
+        "vocabulary_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "precision": "float32",
+        "date": "2026-02-28",
+        "min_history_days": 365,
+        "horizon_days": 365,
+        "kinds": [],
+        "metrics": {},
+        "columns": [],
+        "codes": [row, row],
+    }
+
+
 def write(folder, seeds):
     os.makedirs(folder, exist_ok=True)
     for i, seed in enumerate(seeds):
@@ -109,6 +128,7 @@ def main():
     write(os.path.join(root, "checkpoint"), checkpoints())
     texts = [b"v" + json.dumps(vocabulary()).encode(), b"t" + json.dumps(tasks()).encode()]
     texts += [b"v{}", b'v{"format_version":1,"codes":[[]]}', b't{"format_version":1,"tasks":[{}]}']
+    texts += [b"o" + json.dumps(onsets()).encode()]
     write(os.path.join(root, "model_json"), texts)
 
 

@@ -47,10 +47,12 @@ static rz_status write_all(rz_error *error)
                         .feed_forward = 16,
                         .age_hidden = 16,
                         .age_bins = 1200,
-                        .context = 32};
+                        .context = 32,
+                        .onset = true};
     const rz_checkpoint_origin origin = {.code_version = "test"};
     rz_vocabulary *vocabulary = NULL;
     rz_model *model = NULL;
+    rz_onset onset = {0};
     rz_head head = {
         .task = example_task("ckd"), .calibration = example_calibration(), .age_sex_beta = {-3}};
     rz_status status = count(&vocabulary, error);
@@ -65,7 +67,17 @@ static rz_status write_all(rz_error *error)
     if (status == RZ_OK)
         status = rz_heads_write(folder, &head, 1, error);
     if (status == RZ_OK)
+        status = rz_onset_init(&onset, rz_model_codes(model), error);
+    for (size_t i = 0; i < onset.n_codes; i++)
+        onset.codes[i].slope = 1.0;
+    onset.kinds = json_array();
+    onset.metrics = json_object();
+    memcpy(onset.date, "2026-02-28", 11);
+    if (status == RZ_OK)
+        status = rz_onset_write(folder, vocabulary, &onset, error);
+    if (status == RZ_OK)
         status = rz_checkpoint_finish(folder, error);
+    rz_onset_done(&onset);
     rz_model_free(model);
     rz_vocabulary_free(vocabulary);
     return status;
@@ -82,6 +94,9 @@ static rz_status load_and_predict(rz_error *error)
     rz_status status = rz_predictor_open(folder, NULL, &predictor, error);
     if (status == RZ_OK)
         status = rz_predictor_risks(predictor, list, as_of, 2, &options, risks, error);
+    const rz_onset_query query = {.top = 1};
+    if (status == RZ_OK)
+        status = rz_predictor_onsets(predictor, list, as_of, 2, &query, 100, risks, error);
     rz_predictor_close(predictor);
     return status;
 }

@@ -52,6 +52,25 @@ static void far_starts_converge(void **state)
     check_near(moment, 0, 1e-4);
 }
 
+/* A row of weight w is w such rows, and one of weight 0 is none. */
+static void weights_are_rows(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    const double x[] = {1, 2, 0, 1, 3, 5, 4, 2}, weight[] = {2, 1, 3, 0};
+    const uint8_t label[] = {0, 1, 0, 1};
+    const double rows[] = {1, 2, 1, 2, 0, 1, 3, 5, 3, 5, 3, 5};
+    const uint8_t labels[] = {0, 0, 1, 0, 0, 0};
+    double some[3], all[3];
+    check_ok(rz_logistic_weighted(x, label, weight, 4, 2, 1.0, some, &error));
+    check_ok(rz_logistic_regression(rows, labels, 6, 2, 1.0, all, &error));
+    for (int i = 0; i < 3; i++)
+        check_near(some[i], all[i], 1e-9);
+    const double none[] = {2, 0, 3, 0};
+    check_fails(rz_logistic_weighted(x, label, none, 4, 2, 1.0, some, &error), RZ_E_RANGE,
+                "negative");
+}
+
 static void fits_that_do_not_exist(void **state)
 {
     (void)state;
@@ -82,8 +101,8 @@ static void fits_that_do_not_exist(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(two_by_two_table),
-                                       cmocka_unit_test(far_starts_converge),
-                                       cmocka_unit_test(fits_that_do_not_exist)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(two_by_two_table), cmocka_unit_test(far_starts_converge),
+        cmocka_unit_test(weights_are_rows), cmocka_unit_test(fits_that_do_not_exist)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -161,6 +161,7 @@ static void hostile_files_are_refused(void **state)
         {"\"kinds\":[", "\"others\":[", "kinds", RZ_E_CORRUPT},
         {"[-3.0,", "[\"x\",", "code 0: center must be a number", RZ_E_CORRUPT},
         {"[-3.0,", "[1e999,", "onset.json", RZ_E_FORMAT},
+        {"[-3.0,", "[-1e10,", "center must be a number", RZ_E_CORRUPT},
         {"[-3.0,", "[0,-3.0,", "list of 18", RZ_E_CORRUPT},
         {",0.90000000000000002,", ",-0.9,", "slope", RZ_E_CORRUPT},
         {",0.040000000000000001,", ",-0.04,", "covariance", RZ_E_CORRUPT},
