@@ -142,12 +142,9 @@ static rz_status plain_list(const char *usage, const char *path, const char *key
 
 rz_status cmd_models(int argc, char *const *argv, rz_error *error)
 {
-    static const column columns[] = {{"model", "id", false},
-                                     {"state", "state", false},
-                                     {"size", "size", false},
-                                     {"tasks", "tasks", false},
-                                     {"onsets", "onset.codes", true},
-                                     {"why not", "reason", false}};
+    static const column columns[] = {{"model", "id", false},          {"state", "state", false},
+                                     {"size", "size", false},         {"tasks", "tasks", false},
+                                     {"onsets", "onset.codes", true}, {"why not", "reason", false}};
     return plain_list("usage: rezept models [FLAGS]\nLists models and their state.\n", "/v1/models",
                       "models", columns, RZ_COUNT(columns), argc, argv, error);
 }

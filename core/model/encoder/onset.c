@@ -44,10 +44,10 @@ static void onset_block(void *context, size_t task, unsigned worker)
     rz_weight_product(&weight->forward, rows, s->pooled + (c->first + first) * h, h,
                       p->model->parameters + s->layout.onset_bias, logits, ld, NULL);
     for (size_t r = 0; r < rows; r++)
-        s->loss_row[first + r] = cross_entropy(
-            logits + r * ld,
-            p->targets->onset_bits + (c->first + first + r) * 2 * rz_onset_words(n_codes), n_codes,
-            p->targets->onset_weight);
+        s->loss_row[first + r] = cross_entropy(logits + r * ld,
+                                               p->targets->onset_bits + (c->first + first + r) * 2 *
+                                                                            rz_onset_words(n_codes),
+                                               n_codes, p->targets->onset_weight);
     if (p->grads != NULL)
         rz_weight_product(&weight->backward, rows, logits, ld, NULL, s->loss_dz + first * h, h,
                           NULL);
