@@ -114,6 +114,11 @@ static rz_status run_command(const rz_options *options, rz_error *error)
         status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
     if (status == RZ_OK)
         status = rz_checkpoint_load(folder, pool, &checkpoint, error);
+    if (status == RZ_OK && checkpoint.model->config.onset)
+        status = rz_fail(error, RZ_E_INVALID,
+                         "%s: calibrate fits task heads; the onset head is calibrated by finetune "
+                         "--onset, on the database that it learns from",
+                         folder);
     if (status == RZ_OK && checkpoint.model->n_heads == 0)
         status =
             rz_fail(error, RZ_E_INVALID,

@@ -75,7 +75,7 @@ class Training(Trained):
         error = train("finetune", "--onset", "--db", small, "--model", self.base, "--out",
                       self.at("small"), "--steps", "2", code=3)
         self.assertIn("onsets are needed to calibrate on", error)
-        self.assertIn("has no task heads to calibrate",
+        self.assertIn("the onset head is calibrated by finetune --onset",
                       train("calibrate", "--db", self.db, "--model", shared_model(), code=3))
 
     def test_an_interrupted_run_comes_to_the_same_bytes(self):
