@@ -201,10 +201,8 @@ static rz_status answer(replica *r, predict_part *batch, rz_predict_figures *fig
 {
     size_t patients = 0;
     uint64_t heads = 0;
-    if (asks_onsets(batch)) {
-        *n_rows = 0; /* drift is watched by tasks */
+    if (asks_onsets(batch))
         return answer_onsets(r, batch, error);
-    }
     for (predict_part *p = batch; p != NULL; p = p->next) {
         patients += p->job->n;
         heads |= p->options.heads;
@@ -283,7 +281,8 @@ static void count(replica *r, const predict_part *batch, size_t patients, size_t
     r->figures.batches++;
     r->figures.tokens += tokens;
     r->figures.batch_tokens[size]++;
-    if (status == RZ_OK && !batch->aside)
+    /* Drift is watched by tasks; an onset's head is a code. */
+    if (status == RZ_OK && !batch->aside && !asks_onsets(batch))
         count_answers(r, batch, figures);
     r->figures.patients += patients;
     r->figures.batch_patients[bucket]++;

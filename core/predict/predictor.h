@@ -5,8 +5,8 @@
  *     "calibration": {…}, "age_sex": {"beta": [8]}, "metrics": {…},
  *     "reference": {"n": tuning patients, "tokens": theirs, "unmapped_share": of these,
  *       "score_deciles": [11], "score_shares": [10], "token_…": …, "age_…": …}}, …]}
- * Shares, ages and "tokens" are missing in files of 0.1.0. The file is missing where the model has the
- * onset head alone, which onset.json describes (onset.h). */
+ * Shares, ages and "tokens" are missing in files of 0.1.0. The file is missing where the model has
+ * the onset head alone, which onset.json describes (onset.h). */
 #ifndef RZ_PREDICT_PREDICTOR_H
 #define RZ_PREDICT_PREDICTOR_H
 

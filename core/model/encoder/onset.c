@@ -80,10 +80,10 @@ void encoder_onset_losses(encoder_pass *p)
         if (p->grads == NULL)
             continue;
         spread(&c);
-        encoder_job_add(p, s->loss_logits, s->logits_ld, s->pooled + first * h, h,
+        encoder_job_add(p, RZ_FLOAT32, s->loss_logits, s->logits_ld, s->pooled + first * h, h,
                         p->grads + s->layout.onset, s->layout.n_onsets, h, c.rows);
-        encoder_job_add(p, s->loss_logits, s->logits_ld, NULL, 0, p->grads + s->layout.onset_bias,
-                        s->layout.n_onsets, 1, c.rows);
+        encoder_job_add(p, RZ_FLOAT32, s->loss_logits, s->logits_ld, NULL, 0,
+                        p->grads + s->layout.onset_bias, s->layout.n_onsets, 1, c.rows);
         encoder_jobs_run(p);
     }
 }
