@@ -99,6 +99,10 @@ static rz_status choose_heads(const rz_options *options, rz_predictor *predictor
     const char *list = rz_options_text(options, "task");
     const rz_head *head = NULL;
     size_t n_heads = rz_predictor_heads(predictor, &head);
+    if (n_heads == 0)
+        return rz_fail(error, RZ_E_UNSUPPORTED,
+                       "the model has the onset head alone, which answers codes; its card and "
+                       "onset.json tell how well, and evaluate measures models of tasks");
     uint64_t wanted = list == NULL ? UINT64_MAX : 0;
     while (list != NULL && *list != '\0') {
         size_t n = strcspn(list, ","), i = 0;

@@ -191,6 +191,23 @@ static rz_status add_tasks(const char *folder, json_t *document, rz_error *error
     return status;
 }
 
+static rz_status add_onset(const char *folder, const rz_model *model, json_t *document,
+                           rz_error *error)
+{
+    rz_onset onset;
+    rz_status status = rz_onset_read(folder, model->vocabulary, &onset, error);
+    if (status != RZ_OK)
+        return status;
+    json_t *json =
+        json_pack("{s:I, s:s, s:s, s:s, s:O, s:O}", "codes", (json_int_t)onset.n_codes, "id",
+                  onset.sha256, "date", onset.date, "precision", rz_precision_name(onset.precision),
+                  "kinds", onset.kinds, "metrics", onset.metrics);
+    if (json_object_set_new(document, "onset", json) != 0)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to describe onsets");
+    rz_onset_done(&onset);
+    return status;
+}
+
 static rz_status add_card(const char *folder, json_t *document, rz_error *error)
 {
     char *path = rz_path_join(folder, "card.md"), *text = NULL;
@@ -218,6 +235,8 @@ static rz_status describe_folder(const char *folder, json_t **out, rz_error *err
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to describe %s", folder);
     if (status == RZ_OK && checkpoint.model->n_heads > 0)
         status = add_tasks(folder, *out, error);
+    if (status == RZ_OK && checkpoint.model->config.onset)
+        status = add_onset(folder, checkpoint.model, *out, error);
     if (status == RZ_OK)
         status = add_card(folder, *out, error);
     rz_model_free(checkpoint.model);
@@ -311,6 +330,10 @@ static void print_document(const json_t *document)
     (void)putchar('\n');
     print_tensors(json_object_get(document, "tensors"));
     print_tasks(json_object_get(document, "tasks"));
+    if (json_object_get(document, "onset") != NULL) {
+        (void)putchar('\n');
+        print_object(json_object_get(document, "onset"));
+    }
     if (json_object_get(document, "blas") != NULL)
         print_blas(json_object_get(document, "blas"));
     if (json_object_get(document, "card") != NULL)
