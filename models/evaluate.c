@@ -2,16 +2,12 @@
  * the daemon would have made them. */
 #include "evaluate.h"
 
-#include "base/portable_math.h"
 #include "base/size.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 enum { TIMELINES_BYTES_MAX = 512 << 20 };
-
-/* A simulated risk of 0 or 1 comes from a finite number of continuations and has no logit. */
-static const double NEAREST = 1e-4;
 
 static bool chosen(const evaluate_options *o, const rz_cohort_member *m)
 {
@@ -97,30 +93,6 @@ static rz_status score(rz_store *store, const evaluate_subject *subject, size_t 
 
 /* ---- against the truth ---- */
 
-/* Least squares of logit(true) on logit(predicted); NaN when the scores are all the same. */
-static void fit_line(const double *predicted, const double *truth, size_t n, rz_report_truth *out)
-{
-    double mean_x = 0.0, mean_y = 0.0, xx = 0.0, xy = 0.0;
-    out->slope = out->intercept = NAN;
-    for (int pass = 0; pass < 2 && n > 0; pass++) {
-        for (size_t i = 0; i < n; i++) {
-            double x = rz_logit(fmin(fmax(predicted[i], NEAREST), 1.0 - NEAREST));
-            double y = rz_logit(fmin(fmax(truth[i], NEAREST), 1.0 - NEAREST));
-            if (pass == 0) {
-                mean_x += x / (double)n;
-                mean_y += y / (double)n;
-            } else {
-                xx += (x - mean_x) * (x - mean_x);
-                xy += (x - mean_x) * (y - mean_y);
-            }
-        }
-    }
-    if (xx > 1e-12) {
-        out->slope = xy / xx;
-        out->intercept = mean_y - out->slope * mean_x;
-    }
-}
-
 /* The figures over the matched patients, whose rows are packed to the front of the arrays given. */
 static rz_status truth_figures(const double *truth, const double *predicted, const uint8_t *label,
                                const evaluate_options *o, rz_report_truth *out, rz_error *error)
@@ -135,7 +107,7 @@ static rz_status truth_figures(const double *truth, const double *predicted, con
     out->mean_true = n > 0 ? sum_true / (double)n : NAN;
     out->mean_predicted = n > 0 ? sum_predicted / (double)n : NAN;
     out->ratio = sum_true > 0.0 ? sum_predicted / sum_true : NAN;
-    fit_line(predicted, truth, n, out);
+    rz_truth_line(predicted, truth, n, &out->slope, &out->intercept);
     rz_status status = rz_metrics_compute(truth, label, n, o->bootstraps, o->seed, &m, error);
     if (status != RZ_OK)
         return status;

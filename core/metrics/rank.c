@@ -104,25 +104,39 @@ static int compare_doubles(const void *left, const void *right)
     return a < b ? -1 : a > b;
 }
 
+/* Moves the finite values to the front and sorts them; 0 where too few are left. */
+static size_t sort_finite(double *values, size_t n)
+{
+    size_t finite = 0;
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(values[i]))
+            values[finite++] = values[i];
+    if (finite == 0 || finite * 2 < n)
+        return 0;
+    qsort(values, finite, sizeof *values, compare_doubles);
+    return finite;
+}
+
 /* Linear between the order statistics, as is usual (Hyndman and Fan's type 7). */
 static double percentile(const double *sorted, size_t n, double q)
 {
+    if (n == 0)
+        return NAN;
     double place = q * (double)(n - 1);
     size_t below = (size_t)place;
     size_t above = below + 1 < n ? below + 1 : below;
     return sorted[below] + (place - (double)below) * (sorted[above] - sorted[below]);
 }
 
+double rz_percentile(double *values, size_t n, double q)
+{
+    size_t finite = sort_finite(values, n);
+    return percentile(values, finite, q);
+}
+
 void rz_percentiles(double *values, size_t n, double *low, double *high)
 {
-    size_t finite = 0;
-    for (size_t i = 0; i < n; i++)
-        if (isfinite(values[i]))
-            values[finite++] = values[i];
-    *low = *high = NAN;
-    if (finite == 0 || finite * 2 < n)
-        return;
-    qsort(values, finite, sizeof *values, compare_doubles);
+    size_t finite = sort_finite(values, n);
     *low = percentile(values, finite, 0.025);
     *high = percentile(values, finite, 0.975);
 }

@@ -24,8 +24,10 @@ void rz_rank_figures(const rz_ranked *ranked, size_t n, const uint32_t *count, d
 /* Draws n patients with replacement; the draw depends only on seed and number. */
 void rz_resample(uint64_t seed, uint64_t number, size_t n, uint32_t *count);
 
-/* The 2.5 and 97.5 percentiles of the finite values, sorted in place; NaN where fewer than half of
- * them are finite, because those that exist would then be a selection. */
+/* The percentile q (0 … 1) of the finite values, which are sorted in place; NaN where fewer than
+ * half of them are finite, because those that exist would then be a selection. */
+double rz_percentile(double *values, size_t n, double q);
+/* Those at 2.5 and 97.5 %, likewise. */
 void rz_percentiles(double *values, size_t n, double *low, double *high);
 
 #endif
