@@ -15,7 +15,8 @@ enum { CURVE_POINTS = 400, HISTOGRAM_BINS = 40, SCATTER_POINTS = 3000 };
 
 static const char *const colors[RZ_CHART_SERIES_MAX] = {
     RZ_COLOR_BLUE, RZ_COLOR_ORANGE, RZ_COLOR_GREEN, RZ_COLOR_PURPLE, "#56b4e9", "#b8860b"};
-static const char *const dashes[RZ_CHART_SERIES_MAX] = {NULL, "6 4", "2 3", "9 3 2 3", NULL, "6 4"};
+static const char *const dashes[RZ_CHART_SERIES_MAX] = {NULL,      "6 4",  "2 3",
+                                                        "9 3 2 3", "12 3", "1 3"};
 
 static rz_plot wide(rz_axis x, rz_axis y)
 {

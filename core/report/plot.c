@@ -135,8 +135,12 @@ void rz_plot_frame(rz_svg *svg, const rz_plot *plot)
         rz_svg_text(svg, plot->left - 8.0, y + 4.0, 12.0, RZ_ANCHOR_END, SOFT, false,
                     tick_text(&plot->y, ticks[i], step, text));
     }
-    n = rz_ticks(plot->x.low, plot->x.high, plot->x.logarithmic, (size_t)(plot->width / 75.0),
-                 ticks, TICKS_MAX);
+    for (size_t i = 0; plot->x.names != NULL && i < plot->x.n_names; i++)
+        rz_svg_text(svg, rz_plot_x(plot, (double)i), bottom + 18.0, 12.0, RZ_ANCHOR_MIDDLE, SOFT,
+                    false, plot->x.names[i]);
+    n = plot->x.names != NULL ? 0
+                              : rz_ticks(plot->x.low, plot->x.high, plot->x.logarithmic,
+                                         (size_t)(plot->width / 75.0), ticks, TICKS_MAX);
     for (size_t i = 0; i < n; i++) {
         double x = rz_plot_x(plot, ticks[i]);
         double step = plot->x.logarithmic || n < 2 ? ticks[i] : ticks[1] - ticks[0];
@@ -192,6 +196,14 @@ void rz_plot_points(rz_svg *svg, const rz_plot *plot, const double *x, const dou
         if (isfinite(x[i]) && isfinite(y[i]))
             rz_svg_circle(svg, rz_plot_x(plot, x[i]), rz_plot_y(plot, y[i]), radius, color,
                           opacity);
+}
+
+void rz_plot_markers(rz_svg *svg, const rz_plot *plot, const double *x, const double *y, size_t n,
+                     size_t shape, const char *color)
+{
+    for (size_t i = 0; i < n; i++)
+        if (isfinite(x[i]) && isfinite(y[i]))
+            rz_svg_marker(svg, rz_plot_x(plot, x[i]), rz_plot_y(plot, y[i]), 4.5, shape, color);
 }
 
 void rz_plot_error_bar(rz_svg *svg, const rz_plot *plot, double x, double low, double high,

@@ -60,6 +60,11 @@ typedef struct rz_report {
 
 void rz_report_done(rz_report *report); /* accepts a zeroed one */
 
+/* What reports in JSON are made of; new, NULL when memory is exhausted. NaN becomes null. */
+json_t *rz_number_json(double value);
+json_t *rz_interval_json(const rz_interval *interval);
+json_t *rz_metrics_json(const rz_metrics *metrics);
+
 /* Figures that do not exist are null and the task's "reason" says why; new. */
 json_t *rz_report_json(const rz_report *report);
 RZ_MUST_CHECK rz_status rz_report_html(const rz_report *report, rz_buffer *out, rz_error *error);

@@ -5,15 +5,15 @@
 #include <math.h>
 #include <stdlib.h>
 
-static json_t *number(double value)
+json_t *rz_number_json(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-static json_t *interval(const rz_interval *i)
+json_t *rz_interval_json(const rz_interval *i)
 {
-    return json_pack("{s:o, s:o, s:o}", "value", number(i->value), "low", number(i->low), "high",
-                     number(i->high));
+    return json_pack("{s:o, s:o, s:o}", "value", rz_number_json(i->value), "low",
+                     rz_number_json(i->low), "high", rz_number_json(i->high));
 }
 
 static json_t *text_or_null(const char *text)
@@ -26,10 +26,11 @@ static json_t *deciles_json(const rz_metrics *metrics)
     json_t *rows = json_array();
     for (size_t i = 0; rows != NULL && i < metrics->n_deciles; i++) {
         const rz_calibration_bin *b = &metrics->deciles[i];
-        json_t *row = json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "low", number(b->low), "high",
-                                number(b->high), "mean_predicted", number(b->mean_predicted),
-                                "observed", number(b->observed), "n", (json_int_t)b->n, "positives",
-                                (json_int_t)b->positives);
+        json_t *row =
+            json_pack("{s:o, s:o, s:o, s:o, s:I, s:I}", "low", rz_number_json(b->low), "high",
+                      rz_number_json(b->high), "mean_predicted", rz_number_json(b->mean_predicted),
+                      "observed", rz_number_json(b->observed), "n", (json_int_t)b->n, "positives",
+                      (json_int_t)b->positives);
         if (json_array_append_new(rows, row) != 0) {
             json_decref(rows);
             rows = NULL;
@@ -38,16 +39,16 @@ static json_t *deciles_json(const rz_metrics *metrics)
     return rows;
 }
 
-static json_t *metrics_json(const rz_metrics *m)
+json_t *rz_metrics_json(const rz_metrics *m)
 {
-    return json_pack("{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n",
-                     (json_int_t)m->n, "positives", (json_int_t)m->positives, "reason",
-                     text_or_null(m->reason), "auroc", interval(&m->auroc), "average_precision",
-                     interval(&m->average_precision), "brier", interval(&m->brier), "ece",
-                     interval(&m->ece), "calibration_slope", interval(&m->calibration_slope),
-                     "calibration_intercept", interval(&m->calibration_intercept),
-                     "observed_to_expected", interval(&m->observed_to_expected), "deciles",
-                     deciles_json(m));
+    return json_pack(
+        "{s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "n", (json_int_t)m->n,
+        "positives", (json_int_t)m->positives, "reason", text_or_null(m->reason), "auroc",
+        rz_interval_json(&m->auroc), "average_precision", rz_interval_json(&m->average_precision),
+        "brier", rz_interval_json(&m->brier), "ece", rz_interval_json(&m->ece), "calibration_slope",
+        rz_interval_json(&m->calibration_slope), "calibration_intercept",
+        rz_interval_json(&m->calibration_intercept), "observed_to_expected",
+        rz_interval_json(&m->observed_to_expected), "deciles", deciles_json(m));
 }
 
 static json_t *truth_json(const rz_report_truth *t)
@@ -56,24 +57,25 @@ static json_t *truth_json(const rz_report_truth *t)
         return json_null();
     return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "matched",
                      (json_int_t)t->matched, "other_index_day", (json_int_t)t->other_day, "missing",
-                     (json_int_t)t->missing, "mean_predicted", number(t->mean_predicted),
-                     "mean_true", number(t->mean_true), "predicted_to_true", number(t->ratio),
-                     "slope", number(t->slope), "intercept", number(t->intercept), "auroc",
-                     interval(&t->auroc), "average_precision", interval(&t->average_precision),
-                     "auroc_lost", interval(&t->auroc_lost), "average_precision_lost",
-                     interval(&t->precision_lost));
+                     (json_int_t)t->missing, "mean_predicted", rz_number_json(t->mean_predicted),
+                     "mean_true", rz_number_json(t->mean_true), "predicted_to_true",
+                     rz_number_json(t->ratio), "slope", rz_number_json(t->slope), "intercept",
+                     rz_number_json(t->intercept), "auroc", rz_interval_json(&t->auroc),
+                     "average_precision", rz_interval_json(&t->average_precision), "auroc_lost",
+                     rz_interval_json(&t->auroc_lost), "average_precision_lost",
+                     rz_interval_json(&t->precision_lost));
 }
 
 static json_t *task_json(const rz_report_task *t)
 {
-    return json_pack("{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o}", "name",
-                     t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
-                     rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n,
-                     "positives", (json_int_t)t->cohort.positives, "died_without_outcome",
-                     (json_int_t)t->cohort.died_without_outcome, "model", metrics_json(&t->model),
-                     "age_sex", metrics_json(&t->baseline), "model_minus_age_sex", "auroc",
-                     interval(&t->auroc_gain), "average_precision", interval(&t->precision_gain),
-                     "truth", truth_json(&t->against_truth));
+    return json_pack(
+        "{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o}", "name", t->task.name,
+        "definition", rz_task_to_json(&t->task), "attrition", rz_cohort_attrition_json(&t->cohort),
+        "cohort", "n", (json_int_t)t->cohort.n, "positives", (json_int_t)t->cohort.positives,
+        "died_without_outcome", (json_int_t)t->cohort.died_without_outcome, "model",
+        rz_metrics_json(&t->model), "age_sex", rz_metrics_json(&t->baseline), "model_minus_age_sex",
+        "auroc", rz_interval_json(&t->auroc_gain), "average_precision",
+        rz_interval_json(&t->precision_gain), "truth", truth_json(&t->against_truth));
 }
 
 json_t *rz_report_json(const rz_report *r)

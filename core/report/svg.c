@@ -179,6 +179,43 @@ void rz_svg_circle(rz_svg *svg, double x, double y, double radius, const char *f
     put(svg, "/>\n");
 }
 
+static void put_polygon(rz_svg *svg, const double (*corner)[2], size_t n, double x, double y,
+                        double radius, const char *fill)
+{
+    char number[RZ_NUMBER_TEXT];
+    put(svg, "<polygon points=\"");
+    for (size_t i = 0; i < n; i++) {
+        put(svg, i > 0 ? " " : "");
+        put(svg, rz_number_text(x + radius * corner[i][0], 2, number));
+        put(svg, ",");
+        put(svg, rz_number_text(y + radius * corner[i][1], 2, number));
+    }
+    put(svg, "\"");
+    put_attribute(svg, "fill", fill);
+    put(svg, "/>\n");
+}
+
+void rz_svg_marker(rz_svg *svg, double x, double y, double radius, size_t shape, const char *fill)
+{
+    /* Corners in radii, so chosen that all shapes look equally large. */
+    static const double square[][2] = {{-0.9, -0.9}, {0.9, -0.9}, {0.9, 0.9}, {-0.9, 0.9}};
+    static const double up[][2] = {{0, -1.25}, {1.15, 0.85}, {-1.15, 0.85}};
+    static const double down[][2] = {{0, 1.25}, {1.15, -0.85}, {-1.15, -0.85}};
+    static const double diamond[][2] = {{0, -1.3}, {1.3, 0}, {0, 1.3}, {-1.3, 0}};
+    static const double cross[][2] = {{-0.4, -1.2}, {0.4, -1.2}, {0.4, -0.4},  {1.2, -0.4},
+                                      {1.2, 0.4},   {0.4, 0.4},  {0.4, 1.2},   {-0.4, 1.2},
+                                      {-0.4, 0.4},  {-1.2, 0.4}, {-1.2, -0.4}, {-0.4, -0.4}};
+    static const struct {
+        const double (*corner)[2];
+        size_t n;
+    } shapes[] = {{NULL, 0}, {square, 4}, {up, 3}, {diamond, 4}, {down, 3}, {cross, 12}};
+    size_t which = shape % (sizeof shapes / sizeof *shapes);
+    if (which == 0)
+        rz_svg_circle(svg, x, y, radius, fill, 1.0);
+    else
+        put_polygon(svg, shapes[which].corner, shapes[which].n, x, y, radius, fill);
+}
+
 rz_status rz_svg_end(rz_svg *svg, rz_buffer *out, rz_error *error)
 {
     put(svg, "</svg>\n");

@@ -43,6 +43,10 @@ void rz_svg_rectangle(rz_svg *svg, double x, double y, double width, double heig
 void rz_svg_circle(rz_svg *svg, double x, double y, double radius, const char *fill,
                    double opacity);
 
+/* A filled mark of another shape for each number (circle, square, triangle, diamond, triangle on
+ * its head, upright cross, then again), so that colour is never all that tells series apart. */
+void rz_svg_marker(rz_svg *svg, double x, double y, double radius, size_t shape, const char *fill);
+
 /* Text that runs upwards, for a vertical axis. */
 void rz_svg_vertical_text(rz_svg *svg, double x, double y, double size, const char *text);
 /* points: "x,y x,y …" in the drawing's units; the polygon is filled lightly. */
@@ -57,7 +61,9 @@ typedef struct rz_axis {
     const char *label;
     double low, high; /* low < high; both > 0 on a logarithmic axis */
     bool logarithmic;
-    bool percent; /* 0.25 is written "25 %" */
+    bool percent;             /* 0.25 is written "25 %" */
+    const char *const *names; /* NULL, or [n_names] what stands at 0, 1, 2 … in place of numbers */
+    size_t n_names;
 } rz_axis;
 
 typedef struct rz_plot {
@@ -76,6 +82,9 @@ void rz_plot_line(rz_svg *svg, const rz_plot *plot, const double *x, const doubl
                   const char *color, const char *dash);
 void rz_plot_points(rz_svg *svg, const rz_plot *plot, const double *x, const double *y, size_t n,
                     const char *color, double radius, double opacity);
+/* Marks of one shape, as rz_svg_marker has them. */
+void rz_plot_markers(rz_svg *svg, const rz_plot *plot, const double *x, const double *y, size_t n,
+                     size_t shape, const char *color);
 void rz_plot_error_bar(rz_svg *svg, const rz_plot *plot, double x, double low, double high,
                        const char *color);
 void rz_plot_bar(rz_svg *svg, const rz_plot *plot, double x_low, double x_high, double y,

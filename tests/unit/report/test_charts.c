@@ -6,6 +6,7 @@
 #include "base/portable_math.h"
 #include "base/rng.h"
 #include "base/size.h"
+#include "report/chart_intervals.h"
 #include "report/charts.h"
 
 enum { N = 2000 };
@@ -144,10 +145,43 @@ static void wilson(void **state)
     assert_true(isnan(low) && isnan(high));
 }
 
+static void intervals(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_buffer out;
+    rz_buffer_init(&out, 4 << 20);
+    static const char *const names[] = {"2.2m", "11m <new>", "32m"};
+    static const char *const texts[] = {"first", "second", "third & last"};
+    const double x[] = {0, 1, 2}, cost[] = {10, 900, 20000}, y[] = {0.3, NAN, 0.4};
+    const double low[] = {0.25, 0.3, 0.35}, high[] = {0.35, 0.4, NAN};
+    const rz_chart_marks marks[] = {
+        {.name = "pretrained", .x = x, .y = y, .low = low, .high = high, .n = 3, .joined = true},
+        {.name = "from scratch", .style = 1, .x = x, .y = low, .n = 3},
+        {.name = "a curve", .style = 2, .x = x, .y = high, .n = 2, .bare = true}};
+    const rz_chart_level levels[] = {{"truth", 6, 0.45}, {"unknown", 3, NAN}};
+    const rz_axis sizes = {.label = "size", .names = names, .n_names = 3};
+    check_ok(rz_chart_intervals("By size", sizes, "precision", marks, 3, levels, 2, &out, &error));
+    assert_non_null(strstr(out.data, "11m &lt;new&gt;"));
+    assert_non_null(strstr(out.data, "<polygon")); /* a square, not only another colour */
+    check_picture(&out, "intervals", "from scratch");
+    rz_chart_marks spread = {.name = "all", .x = cost, .y = low, .n = 3, .texts = texts};
+    const rz_axis seconds = {.label = "CPU seconds", .logarithmic = true};
+    check_ok(rz_chart_intervals("Cost", seconds, "precision", &spread, 1, NULL, 0, &out, &error));
+    check_picture(&out, "intervals-log", "third &amp; last");
+    spread.n = 1; /* one point has an axis, too */
+    check_ok(rz_chart_intervals("One", seconds, "precision", &spread, 1, NULL, 0, &out, &error));
+    check_picture(&out, "intervals-one", "first");
+    spread.n = 0;
+    check_ok(rz_chart_intervals("None", seconds, "precision", &spread, 1, levels, 2, &out, &error));
+    check_picture(&out, "intervals-none", "nothing was measured");
+    rz_buffer_done(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(curves), cmocka_unit_test(rank_charts),
                                        cmocka_unit_test(probability_charts),
-                                       cmocka_unit_test(wilson)};
+                                       cmocka_unit_test(intervals), cmocka_unit_test(wilson)};
     return cmocka_run_group_tests(tests, make_data, NULL);
 }
