@@ -151,13 +151,14 @@ rz_status cmd_models(int argc, char *const *argv, rz_error *error)
 
 rz_status cmd_tasks(int argc, char *const *argv, rz_error *error)
 {
-    static const column columns[] = {{"task", "name", false},
-                                     {"title", "title", false},
-                                     {"kind", "kind", false},
-                                     {"days", "horizon_days", true},
-                                     {"model", "model", false}};
-    return plain_list("usage: rezept tasks [FLAGS]\nLists tasks and the model of each.\n",
-                      "/v1/tasks", "tasks", columns, RZ_COUNT(columns), argc, argv, error);
+    static const column columns[] = {{"task", "name", false},   {"title", "title", false},
+                                     {"kind", "kind", false},   {"days", "horizon_days", true},
+                                     {"model", "model", false}, {"size", "size", false},
+                                     {"why", "why", false}};
+    return plain_list(
+        "usage: rezept tasks [FLAGS]\nLists tasks, the model that answers each, and why "
+        "that one does.\n",
+        "/v1/tasks", "tasks", columns, RZ_COUNT(columns), argc, argv, error);
 }
 
 rz_status cmd_health(int argc, char *const *argv, rz_error *error)

@@ -46,16 +46,19 @@ static json_t *prefixes_json(const rz_task_prefix *prefixes, size_t n)
     return all;
 }
 
-/* A task as the model that answers it knows it. */
-static json_t *task_json(const rz_task *t, const char *model)
+/* A task as the model that answers it knows it, and why that one does. */
+static json_t *task_json(registry *g, const rz_task *t, const replica *r)
 {
-    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:o, s:o, s:s}", "name",
-                     t->name, "title", t->title_en, "title_ja", t->title_ja, "kind",
+    const char *model = replica_id(r);
+    return json_pack("{s:s, s:s, s:s, s:s, s:i, s:i, s:s, s:i, s:i, s:o, s:o, s:s, s:s, s:o}",
+                     "name", t->name, "title", t->title_en, "title_ja", t->title_ja, "kind",
                      rz_kind_name(t->kind), "horizon_days", t->horizon_days, "min_history_days",
                      t->min_history_days, "sex",
                      t->sex == RZ_SEX_UNKNOWN ? "any" : rz_sex_name(t->sex), "age_min", t->age_min,
                      "age_max", t->age_max, "outcomes", prefixes_json(t->outcomes, t->n_outcomes),
-                     "required", prefixes_json(t->required, t->n_required), "model", model);
+                     "required", prefixes_json(t->required, t->n_required), "model", model, "size",
+                     rz_predictor_model(replica_predictor(r))->config.size, "why",
+                     registry_why(g, t->name, model));
 }
 
 /* NULL where no model answers onsets. */
@@ -87,12 +90,12 @@ void tasks_list(request *r)
         const rz_head *heads;
         rz_error error = {0};
         if (registry_task(g, routes[i].task, &rep, &head, &error) != RZ_OK) {
-            (void)json_array_append_new(all,
-                                        json_pack("{s:s, s:n}", "name", routes[i].task, "model"));
+            (void)json_array_append_new(all, json_pack("{s:s, s:n, s:n, s:n}", "name",
+                                                       routes[i].task, "model", "size", "why"));
             continue;
         }
         (void)rz_predictor_heads(replica_predictor(rep), &heads);
-        (void)json_array_append_new(all, task_json(&heads[head].task, replica_id(rep)));
+        (void)json_array_append_new(all, task_json(g, &heads[head].task, rep));
         replica_drop(rep);
     }
     request_json(r, 200, json_pack("{s:o, s:o*}", "tasks", all, "onset", onset_json(g)));

@@ -40,7 +40,7 @@ struct registry {
     size_t n_changes;
     bool stop, settled;
     uint64_t loads;
-    json_t *routing; /* task -> model id, of routing.json; owned */
+    json_t *routing; /* task -> {"model", "why"}, of routing.json; owned */
 };
 
 static const char *const state_names[] = {
@@ -131,7 +131,8 @@ static void scan(registry *g)
     (void)closedir(folder);
 }
 
-/* routing.json: {"tasks": {"ckd": {"model": "m11", "evidence": …}, …}}. */
+/* routing.json: {"tasks": {"ckd": {"model": "m11", "why": "…", "evidence": …}, …}}, or the model's
+ * id alone for a task. Of each, model and why are kept. */
 static json_t *read_routing(const config *c)
 {
     char *path = rz_path_join(c->models, "routing.json"), *text = NULL;
@@ -148,8 +149,11 @@ static json_t *read_routing(const config *c)
         json_object_foreach(json_object_get(json, "tasks"), task, choice)
         {
             json_t *model = json_is_string(choice) ? choice : json_object_get(choice, "model");
+            json_t *why = json_object_get(choice, "why");
             if (json_is_string(model))
-                (void)json_object_set(tasks, task, model);
+                (void)json_object_set_new(tasks, task,
+                                          json_pack("{s:O, s:O*}", "model", model, "why",
+                                                    json_is_string(why) ? why : NULL));
         }
     } else if (error.status != RZ_E_NOT_FOUND && error.status != RZ_OK) {
         log_event("error", "routing_unreadable", "{s:s}", "detail", error.text);
@@ -461,10 +465,16 @@ static bool has_task(const replica *r, const char *task, size_t *head)
     return false;
 }
 
+/* The model that routing.json names for a task, whether it answers or not; or NULL. */
+static const char *named_model(const registry *g, const char *task)
+{
+    return json_string_value(json_object_get(json_object_get(g->routing, task), "model"));
+}
+
 /* The model that the study chose if it answers, else the first one by id that has the task. */
 static slot *route(registry *g, const char *task, size_t *head)
 {
-    const char *chosen = json_string_value(json_object_get(g->routing, task));
+    const char *chosen = named_model(g, task);
     slot *s = chosen != NULL ? find(g, chosen) : NULL;
     if (s != NULL && s->replica != NULL && has_task(s->replica, task, head))
         return s;
@@ -499,6 +509,31 @@ rz_status registry_onset(registry *g, replica **out, rz_error *error)
     return rz_fail(
         error, status,
         "no model that is ready answers onsets; `rezept-train finetune --onset` makes one");
+}
+
+json_t *registry_why(registry *g, const char *task, const char *model)
+{
+    json_t *why;
+    size_t head, answering = 0;
+    (void)pthread_mutex_lock(&g->lock);
+    const char *named = named_model(g, task);
+    json_t *told = json_object_get(json_object_get(g->routing, task), "why");
+    for (size_t i = 0; i < g->n; i++)
+        answering += g->slots[i].replica != NULL && has_task(g->slots[i].replica, task, &head);
+    if (named != NULL && strcmp(named, model) == 0)
+        why = told != NULL ? json_incref(told) : json_string("routing.json names it");
+    else if (named != NULL)
+        why = json_sprintf("routing.json names %s, which does not answer now; this is the first by "
+                           "name that does",
+                           named);
+    else if (answering > 1)
+        why = json_sprintf("the first by name of %zu models that have the task; routing.json names "
+                           "none",
+                           answering);
+    else
+        why = json_string("the only model that has the task");
+    (void)pthread_mutex_unlock(&g->lock);
+    return why;
 }
 
 static size_t add_unanswered(const char *task, task_route *out, size_t n, size_t cap)

@@ -56,6 +56,10 @@ typedef struct task_route {
 } task_route;
 size_t registry_tasks(registry *g, task_route *out, size_t cap);
 
+/* Why this model answers the task, in one sentence: what routing.json gives as the reason, or that
+ * it had no say. New JSON text; NULL when memory is exhausted. */
+json_t *registry_why(registry *g, const char *task, const char *model);
+
 /* A load or unload that a request waits for. */
 typedef struct model_change {
     job job; /* first */

@@ -142,11 +142,16 @@ class Cache(unittest.TestCase):
         self.assertEqual(d.post("/v1/models/again:load").status, 200)
         names = lambda query="": {r["model"]["id"] for r in d.get(self.path("m", query)).json["risks"]}
         self.assertEqual(names(), {"again"})  # the first by name answers
+        why = lambda: {t["name"]: (t["model"], t["size"], t["why"]) for t in d.get("/v1/tasks").json["tasks"]}
+        self.assertEqual(why()["ckd"], ("again", "2.2m", "the first by name of 2 models that have the task; "
+                                        "routing.json names none"))
         self.kept("m")
         with open(f"{self.folder}/models/routing.json", "w") as file:
             json.dump({"tasks": {"ckd": "risks"}}, file)
         self.assertEqual(d.post("/v1/models/again:load").status, 200)
         self.assertEqual(names("&task=ckd"), {"risks"})
+        self.assertEqual(why()["ckd"], ("risks", "2.2m", "routing.json names it"))
+        self.assertEqual(why()["amlodipine"][0], "again")
         self.kept("m", "&model=again")
         self.assertEqual(d.post("/v1/models/again:unload").status, 200)
         self.assertEqual(d.get(self.path("m", "&model=again")).status, 409)

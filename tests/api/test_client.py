@@ -507,7 +507,8 @@ class Questions(Scratch, Case):
         self.assertEqual(json.loads(self.rezept("tasks", "--json").out), tasks)
         out = self.rezept("tasks").out
         for task in tasks["tasks"]:
-            self.assertRegex(out, rf"(?m)^{task['name']} +{task['title']} +{task['kind']} +365 +risks$")
+            self.assertRegex(out, rf"(?m)^{task['name']} +{task['title']} +{task['kind']} +365 +risks +2\.2m +"
+                                  r"the only model that has the task$")
         self.assertEqual(self.rezept("health").out, "ready\n")
         self.assertEqual(json.loads(self.rezept("health", "--json").out), {"status": "ready"})
 
