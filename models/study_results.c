@@ -1,0 +1,110 @@
+/* Everything of a folder, cells first, then their scores. */
+#include "study_results.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static rz_status read_split(const char *folder, const char *split, const rz_progress *progress,
+                            study_results *r, study_panel *panels, rz_error *error)
+{
+    for (size_t i = 0; i < r->n_cells; i++) {
+        if (r->cells[i].kind == STUDY_PRETRAIN)
+            continue;
+        rz_status status = study_scores_read(folder, split, i, r, panels, error);
+        if (status != RZ_OK)
+            return status;
+        rz_progress_report report = {.phase = split,
+                                     .done = i + 1,
+                                     .total = r->n_cells,
+                                     .unit = "cells",
+                                     .rate_per_s = NAN,
+                                     .loss = NAN,
+                                     .seconds_left = NAN};
+        if (!rz_progress_tell(progress, &report))
+            return rz_fail(error, RZ_E_CANCELED, "interrupted while reading scores");
+    }
+    return RZ_OK;
+}
+
+/* A true risk is of use where every patient has one. */
+static void finish(study_panel *panels, size_t n_tasks)
+{
+    for (size_t t = 0; t < n_tasks; t++) {
+        study_panel *p = &panels[t];
+        p->truth_known = p->n > 0;
+        for (size_t i = 0; i < p->n; i++) {
+            p->positives += p->label[i];
+            p->truth_known = p->truth_known && !isnan(p->truth[i]);
+        }
+    }
+}
+
+rz_status study_results_read(const char *folder, bool open_held_out, const rz_progress *progress,
+                             study_results *out, rz_error *error)
+{
+    study_results r = {0};
+    rz_status status = study_cells_read(folder, &r, error);
+    if (status == RZ_OK) {
+        r.tuning = calloc(r.design.n_tasks, sizeof *r.tuning);
+        r.held_out = open_held_out ? calloc(r.design.n_tasks, sizeof *r.held_out) : NULL;
+        if (r.tuning == NULL || (open_held_out && r.held_out == NULL))
+            status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", r.design.n_tasks);
+    }
+    if (status == RZ_OK)
+        status = read_split(folder, "tuning", progress, &r, r.tuning, error);
+    if (status == RZ_OK && open_held_out)
+        status = read_split(folder, "held_out", progress, &r, r.held_out, error);
+    if (status != RZ_OK) {
+        study_results_done(&r);
+        return status;
+    }
+    finish(r.tuning, r.design.n_tasks);
+    if (open_held_out)
+        finish(r.held_out, r.design.n_tasks);
+    *out = r;
+    return RZ_OK;
+}
+
+static void panels_free(study_panel *panels, size_t n)
+{
+    for (size_t t = 0; panels != NULL && t < n; t++) {
+        study_panel *p = &panels[t];
+        for (size_t i = 0; i < p->n_scores; i++)
+            free(p->score[i]);
+        free(p->score);
+        free(p->measures);
+        free(p->patient);
+        free(p->index_day);
+        free(p->label);
+        free(p->truth);
+    }
+    free(panels);
+}
+
+void study_results_done(study_results *r)
+{
+    panels_free(r->tuning, r->design.n_tasks);
+    panels_free(r->held_out, r->design.n_tasks);
+    free(r->cells);
+    json_decref(r->design_json);
+    json_decref(r->cells_json);
+    *r = (study_results){0};
+}
+
+const study_cell *study_pretraining(const study_results *r, int size)
+{
+    for (size_t i = 0; i < r->n_cells; i++)
+        if (r->cells[i].kind == STUDY_PRETRAIN && r->cells[i].size == size)
+            return &r->cells[i];
+    return NULL;
+}
+
+const char *study_labels_text(size_t labels, char out[STUDY_LABELS_TEXT])
+{
+    if (labels == 0)
+        (void)snprintf(out, STUDY_LABELS_TEXT, "all");
+    else
+        (void)snprintf(out, STUDY_LABELS_TEXT, "%zu", labels);
+    return out;
+}
