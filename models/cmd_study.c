@@ -4,6 +4,7 @@
 #include "base/size.h"
 #include "program.h"
 #include "study.h"
+#include "study_report.h"
 #include "train_options.h"
 
 #include <fcntl.h>
@@ -42,6 +43,8 @@ static const rz_option table[] = {
      .help = "share of the best average precision that a smaller size may lose"},
     {"prefer", RZ_OPTION_TEXT, "accuracy", .value = "WHAT",
      .help = "routing.json takes the most accurate size, or cost: the smallest within the margin"},
+    {"bootstraps", RZ_OPTION_INT, "1000", .max = 100000, .value = "N",
+     .help = "resamples of patients and seeds behind each interval of the report"},
     {"minutes", RZ_OPTION_REAL, "0", .max = 1e6, .group = "Run", .value = "X",
      .help = "stop after so many and say what is left; 0 = until all is done"},
     {"threads", RZ_OPTION_INT, "0", .max = 1024, .value = "N",
@@ -68,21 +71,21 @@ static const char *next_item(const char **list, char *out, size_t cap)
 
 static rz_status read_sizes(const char *list, study_settings *out, rz_error *error)
 {
-    static const char *const known[STUDY_SIZES_MAX] = {"2.2m", "4.7m", "11m", "32m", "101m"};
-    bool wanted[STUDY_SIZES_MAX] = {false};
+    static const char *const known[PLAN_SIZES_MAX] = {"2.2m", "4.7m", "11m", "32m", "101m"};
+    bool wanted[PLAN_SIZES_MAX] = {false};
     char item[16];
     while (*list != '\0') {
         size_t k = 0;
         const char *name = next_item(&list, item, sizeof item);
-        while (name != NULL && k < STUDY_SIZES_MAX && strcmp(known[k], name) != 0)
+        while (name != NULL && k < PLAN_SIZES_MAX && strcmp(known[k], name) != 0)
             k++;
-        if (name == NULL || k == STUDY_SIZES_MAX)
+        if (name == NULL || k == PLAN_SIZES_MAX)
             return rz_fail(error, RZ_E_USAGE,
                            "--sizes: 2.2m, 4.7m, 11m, 32m and 101m exist, not %s",
                            name != NULL ? name : list);
         wanted[k] = true;
     }
-    for (size_t k = 0; k < STUDY_SIZES_MAX; k++)
+    for (size_t k = 0; k < PLAN_SIZES_MAX; k++)
         if (wanted[k])
             (void)snprintf(out->sizes[out->n_sizes++], sizeof out->sizes[0], "%s", known[k]);
     return out->n_sizes > 0 ? RZ_OK : rz_fail(error, RZ_E_USAGE, "--sizes names none");
@@ -97,9 +100,9 @@ static rz_status read_labels(const char *list, study_settings *out, rz_error *er
         bool all = text != NULL && strcmp(text, "all") == 0;
         unsigned long long n = text != NULL && !all ? strtoull(text, &end, 10) : 0;
         if (text == NULL || (!all && (*end != '\0' || n < 2 || n > 1000000000)) ||
-            out->n_labels == STUDY_LABELS_MAX)
+            out->n_labels == PLAN_LABELS_MAX)
             return rz_fail(error, RZ_E_USAGE,
-                           "--labels: up to %d numbers from 2 up, or all, not %s", STUDY_LABELS_MAX,
+                           "--labels: up to %d numbers from 2 up, or all, not %s", PLAN_LABELS_MAX,
                            text != NULL ? text : list);
         for (size_t i = 0; i < out->n_labels; i++)
             if (out->labels[i] == n)
@@ -116,7 +119,7 @@ static rz_status read_engines(const char *list, study_settings *out, rz_error *e
         return RZ_OK;
     while (*list != '\0') {
         const char *name = next_item(&list, item, sizeof item);
-        if (name == NULL || out->n_engines == STUDY_ENGINES_MAX ||
+        if (name == NULL || out->n_engines == PLAN_ENGINES_MAX ||
             (strcmp(name, "xgboost") != 0 && strcmp(name, "lightgbm") != 0 &&
              strcmp(name, "logistic") != 0))
             return rz_fail(error, RZ_E_USAGE,
@@ -195,6 +198,48 @@ static rz_status take_lock(const char *out, int *lock, rz_error *error)
     return status;
 }
 
+/* routing.json beside the models that it names, where the daemon looks for it. */
+static rz_status give_routing(const char *out, rz_error *error)
+{
+    enum { ROUTING_BYTES_MAX = 16 << 20 };
+    char *from = rz_path_join(out, "routing.json"), *to = rz_path_join(out, "models/routing.json"),
+         *text = NULL;
+    size_t length = 0;
+    rz_status status = from != NULL && to != NULL
+                           ? rz_file_read(from, ROUTING_BYTES_MAX, &text, &length, error)
+                           : rz_fail(error, RZ_E_NO_MEMORY, "no memory for routing.json");
+    if (status == RZ_OK)
+        status = rz_file_write(to, text, length, error);
+    free(text);
+    free(from);
+    free(to);
+    return status;
+}
+
+/* The report of what there is; held_out is opened when nothing is left to be done. */
+static rz_status report(const rz_options *options, const study_plan *plan, rz_pool *pool,
+                        const rz_progress *progress, rz_error *error)
+{
+    const study_settings *s = plan->settings;
+    study_report_options o = study_report_options_defaults();
+    o.bootstraps = (unsigned)rz_options_int(options, "bootstraps");
+    o.margin = s->margin;
+    o.prefer = strcmp(s->prefer, "cost") == 0 ? STUDY_PREFER_COST : STUDY_PREFER_ACCURACY;
+    o.open_held_out = true;
+    for (size_t i = 0; i < plan->n_cells; i++)
+        o.open_held_out = o.open_held_out && (plan->cells[i].state == STUDY_DONE ||
+                                              plan->cells[i].state == STUDY_SKIPPED);
+    rz_status status = study_report_write(s->out, &o, pool, progress, error);
+    if (status == RZ_OK)
+        status = give_routing(s->out, error);
+    program_progress_end();
+    if (status == RZ_OK)
+        (void)printf("%s/report.html: %s\n", s->out,
+                     o.open_held_out ? "complete, with held-out patients"
+                                     : "so far, on the tuning split alone");
+    return status;
+}
+
 static rz_status run(const rz_options *options, study_settings *s, rz_error *error)
 {
     const rz_progress progress = program_progress();
@@ -217,6 +262,8 @@ static rz_status run(const rz_options *options, study_settings *s, rz_error *err
         program_progress_end();
         if (status == RZ_OK)
             study_plan_print(&plan);
+        if (status == RZ_OK)
+            status = report(options, &plan, pool, &progress, error);
     }
     study_plan_done(&plan);
     rz_pool_free(pool);

@@ -9,6 +9,7 @@
  *   OUT/cells/NAME.json      a finished cell and what it cost
  *   OUT/skipped/NAME.json    a cell that the data do not allow, and why
  *   OUT/logs/NAME.txt        what its programs said
+ *   OUT/report.html, report.json, routing.json   what it all says (study_report.h)
  *
  * study_plan.c lists the cells, study_run.c works them off. */
 #ifndef RZ_MODELS_STUDY_H
@@ -16,14 +17,15 @@
 
 #include "base/buffer.h"
 #include "base/progress.h"
+#include "study_results.h"
 #include "tasks/task.h"
 
 #include <jansson.h>
 
 enum {
-    STUDY_SIZES_MAX = 5,
-    STUDY_LABELS_MAX = 8,
-    STUDY_ENGINES_MAX = 3,
+    PLAN_SIZES_MAX = 5,
+    PLAN_LABELS_MAX = 8,
+    PLAN_ENGINES_MAX = 3,
     STUDY_SEEDS_MAX = 100,
     STUDY_NAME = 100,
     STUDY_COMMANDS_MAX = 3,
@@ -35,21 +37,19 @@ typedef struct study_settings {
     const char *tasks_folder;
     const char *pretrain_flags, *finetune_flags, *few_flags, *baseline_flags;
     size_t n_tasks, n_sizes, n_labels, n_engines;
-    rz_task *tasks;                  /* [n_tasks] */
-    char sizes[STUDY_SIZES_MAX][16]; /* from small to large */
-    size_t labels[STUDY_LABELS_MAX]; /* 0 = all */
-    char engines[STUDY_ENGINES_MAX][16];
+    rz_task *tasks;                 /* [n_tasks] */
+    char sizes[PLAN_SIZES_MAX][16]; /* from small to large */
+    size_t labels[PLAN_LABELS_MAX]; /* 0 = all */
+    char engines[PLAN_ENGINES_MAX][16];
     unsigned seeds, threads;
     double minutes; /* the run ends after so many, cells that run save themselves; 0 = no bound */
     double margin;
     const char *prefer; /* "accuracy" or "cost" */
 } study_settings;
 
-typedef enum study_kind { STUDY_PRETRAIN, STUDY_FINETUNE, STUDY_BASELINE } study_kind;
-
 typedef enum study_state { STUDY_WAITING, STUDY_RUNNING, STUDY_DONE, STUDY_SKIPPED } study_state;
 
-typedef struct study_cell {
+typedef struct planned_cell {
     study_kind kind;
     char name[STUDY_NAME];
     size_t size;   /* place in the settings; of baselines unused, as are: */
@@ -62,13 +62,13 @@ typedef struct study_cell {
     bool small;            /* cannot fill the cores: two run side by side */
     double seconds, bytes; /* as estimated */
     study_state state;
-} study_cell;
+} planned_cell;
 
 typedef struct study_plan {
     const study_settings *settings; /* borrowed */
     size_t n_cells;
-    study_cell *cells; /* owned; in the order of work */
-    double gflops;     /* of this machine's products, measured */
+    planned_cell *cells; /* owned; in the order of work */
+    double gflops;       /* of this machine's products, measured */
 } study_plan;
 
 /* Lists the cells, estimates them from a short measurement and marks those that are done.
@@ -85,7 +85,7 @@ typedef struct study_commands {
     size_t n;
     char *argv[STUDY_COMMANDS_MAX][STUDY_ARGUMENTS_MAX];
 } study_commands;
-RZ_MUST_CHECK rz_status study_commands_make(const study_plan *plan, const study_cell *cell,
+RZ_MUST_CHECK rz_status study_commands_make(const study_plan *plan, const planned_cell *cell,
                                             unsigned threads, study_commands *out, rz_error *error);
 void study_commands_done(study_commands *commands);
 

@@ -39,7 +39,7 @@ static const char *labels_text(size_t labels, char out[24])
     return out;
 }
 
-static void name_cell(const study_settings *s, study_cell *c)
+static void name_cell(const study_settings *s, planned_cell *c)
 {
     char labels[24];
     const char *task = c->task == SIZE_MAX ? "shared" : s->tasks[c->task].name;
@@ -54,7 +54,7 @@ static void name_cell(const study_settings *s, study_cell *c)
                        task, labels_text(c->labels, labels), c->seed);
 }
 
-static void add(study_plan *p, study_cell cell)
+static void add(study_plan *p, planned_cell cell)
 {
     const study_settings *s = p->settings;
     name_cell(s, &cell);
@@ -73,27 +73,27 @@ static void list_cells(study_plan *p)
     const study_settings *s = p->settings;
     for (size_t i = 0; s->pretrained == NULL && i < s->n_sizes; i++)
         add(p,
-            (study_cell){.kind = STUDY_PRETRAIN, .size = i, .task = SIZE_MAX, .needs = SIZE_MAX});
+            (planned_cell){.kind = STUDY_PRETRAIN, .size = i, .task = SIZE_MAX, .needs = SIZE_MAX});
     for (unsigned seed = 1; seed <= s->seeds; seed++)
         for (size_t l = 0; l < s->n_labels; l++) {
             for (size_t e = 0; e < s->n_engines; e++)
                 for (size_t t = 0; t < s->n_tasks; t++)
-                    add(p, (study_cell){.kind = STUDY_BASELINE,
-                                        .engine = e,
-                                        .task = t,
-                                        .labels = s->labels[l],
-                                        .seed = seed,
-                                        .needs = SIZE_MAX});
+                    add(p, (planned_cell){.kind = STUDY_BASELINE,
+                                          .engine = e,
+                                          .task = t,
+                                          .labels = s->labels[l],
+                                          .seed = seed,
+                                          .needs = SIZE_MAX});
             for (size_t i = 0; i < s->n_sizes; i++)
                 for (int scratch = 0; scratch < 2; scratch++)
                     for (size_t t = 0; t < (s->labels[l] > 0 ? s->n_tasks : 1); t++)
-                        add(p, (study_cell){.kind = STUDY_FINETUNE,
-                                            .size = i,
-                                            .task = s->labels[l] > 0 ? t : SIZE_MAX,
-                                            .labels = s->labels[l],
-                                            .scratch = scratch != 0,
-                                            .seed = seed,
-                                            .needs = s->pretrained == NULL ? i : SIZE_MAX});
+                        add(p, (planned_cell){.kind = STUDY_FINETUNE,
+                                              .size = i,
+                                              .task = s->labels[l] > 0 ? t : SIZE_MAX,
+                                              .labels = s->labels[l],
+                                              .scratch = scratch != 0,
+                                              .seed = seed,
+                                              .needs = s->pretrained == NULL ? i : SIZE_MAX});
         }
 }
 
@@ -111,8 +111,8 @@ static double flag(const char *flags, const char *name, double otherwise)
 
 typedef struct figures {
     double tokens, patients; /* in the record; tokens as models read them */
-    double flop[STUDY_SIZES_MAX], parameters[STUDY_SIZES_MAX]; /* forward, of a token */
-    double bytes[STUDY_SIZES_MAX];                             /* of training */
+    double flop[PLAN_SIZES_MAX], parameters[PLAN_SIZES_MAX]; /* forward, of a token */
+    double bytes[PLAN_SIZES_MAX];                            /* of training */
 } figures;
 
 static rz_status figure_sizes(const study_settings *s, figures *f, rz_error *error)
@@ -135,7 +135,7 @@ static rz_status figure_sizes(const study_settings *s, figures *f, rz_error *err
     return status;
 }
 
-static void estimate(const study_plan *p, const figures *f, study_cell *c)
+static void estimate(const study_plan *p, const figures *f, planned_cell *c)
 {
     enum { DRAWS = 6 };
     const study_settings *s = p->settings;
@@ -408,7 +408,7 @@ void study_plan_print(const study_plan *p)
     size_t done = 0, skipped = 0;
     (void)printf("%-44s %10s %10s\n", "cell", "time", "memory");
     for (size_t i = 0; i < p->n_cells; i++) {
-        const study_cell *c = &p->cells[i];
+        const planned_cell *c = &p->cells[i];
         (void)printf("%-44s ", c->name);
         print_time(c->seconds);
         (void)printf(" %6.1f GB  %s\n", c->bytes * 1e-9, states[c->state]);
@@ -467,7 +467,7 @@ static void give_pair(study_commands *c, bool *failed, const char *name, const c
     give(c, failed, "%s", value);
 }
 
-static void give_labels(study_commands *c, bool *failed, const study_cell *cell)
+static void give_labels(study_commands *c, bool *failed, const planned_cell *cell)
 {
     give(c, failed, "--seed");
     give(c, failed, "%u", cell->seed);
@@ -478,7 +478,7 @@ static void give_labels(study_commands *c, bool *failed, const study_cell *cell)
     give(c, failed, "--balanced");
 }
 
-static void pretrain_commands(const study_settings *s, const study_cell *cell, unsigned threads,
+static void pretrain_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
                               study_commands *c, bool *failed)
 {
     begin(c, failed, s, "pretrain", threads);
@@ -489,7 +489,7 @@ static void pretrain_commands(const study_settings *s, const study_cell *cell, u
     give_flags(c, failed, s->pretrain_flags);
 }
 
-static void finetune_commands(const study_settings *s, const study_cell *cell, unsigned threads,
+static void finetune_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
                               study_commands *c, bool *failed)
 {
     static const char *const splits[] = {"tuning", "held_out"};
@@ -531,7 +531,7 @@ static void finetune_commands(const study_settings *s, const study_cell *cell, u
     }
 }
 
-static void baseline_commands(const study_settings *s, const study_cell *cell, unsigned threads,
+static void baseline_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
                               study_commands *c, bool *failed)
 {
     begin(c, failed, s, "baseline", threads);
@@ -550,7 +550,7 @@ static void baseline_commands(const study_settings *s, const study_cell *cell, u
     give_flags(c, failed, s->baseline_flags);
 }
 
-rz_status study_commands_make(const study_plan *p, const study_cell *cell, unsigned threads,
+rz_status study_commands_make(const study_plan *p, const planned_cell *cell, unsigned threads,
                               study_commands *out, rz_error *error)
 {
     bool failed = false;

@@ -24,7 +24,7 @@ enum { SLOTS = 2, LOOK_MS = 200, LOG_TAIL = 600 };
 
 /* A cell that runs. */
 typedef struct slot {
-    study_cell *cell; /* NULL: free */
+    planned_cell *cell; /* NULL: free */
     study_commands commands;
     size_t at; /* the program that runs */
     pid_t child;
@@ -46,7 +46,7 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static rz_status no_memory(const study_cell *c, rz_error *error)
+static rz_status no_memory(const planned_cell *c, rz_error *error)
 {
     return rz_fail(error, RZ_E_NO_MEMORY, "no memory for cell %s", c->name);
 }
@@ -82,7 +82,7 @@ static rz_status start_program(const runner *r, slot *s, rz_error *error)
 }
 
 /* The last lines of a cell's log in one. */
-static void log_tail(const study_settings *settings, const study_cell *cell, char out[LOG_TAIL])
+static void log_tail(const study_settings *settings, const planned_cell *cell, char out[LOG_TAIL])
 {
     char *path = study_path(settings, "logs", cell->name, ".txt");
     FILE *file = path != NULL ? fopen(path, "rbe") : NULL;
@@ -106,7 +106,7 @@ static void log_tail(const study_settings *settings, const study_cell *cell, cha
 /* ---- results ---- */
 
 /* The model of a cell whose scores are made is not needed again, unless the daemon may serve it. */
-static bool is_kept(const study_cell *c)
+static bool is_kept(const planned_cell *c)
 {
     return c->kind == STUDY_FINETUNE && c->labels == 0 && !c->scratch && c->seed == 1;
 }
@@ -123,7 +123,7 @@ static void remove_folder(const char *path)
     (void)rmdir(path);
 }
 
-static char *model_folder(const study_settings *s, const study_cell *c)
+static char *model_folder(const study_settings *s, const planned_cell *c)
 {
     if (c->kind != STUDY_PRETRAIN)
         return study_path(s, "models", c->name, "");
@@ -131,7 +131,7 @@ static char *model_folder(const study_settings *s, const study_cell *c)
 }
 
 /* The counts that a training program has printed: "pretrained: N steps, M tokens, …". */
-static json_int_t printed_tokens(const study_settings *s, const study_cell *c)
+static json_int_t printed_tokens(const study_settings *s, const planned_cell *c)
 {
     json_int_t tokens = 0;
     char line[1024], *path = study_path(s, "logs", c->name, ".txt");
@@ -205,7 +205,7 @@ static void add_curve(json_t *out, const char *folder, double tokens)
 }
 
 /* What only models have. */
-static void add_model(json_t *out, const study_settings *s, const study_cell *c)
+static void add_model(json_t *out, const study_settings *s, const planned_cell *c)
 {
     char *folder = model_folder(s, c);
     json_int_t tokens = printed_tokens(s, c);
@@ -238,7 +238,7 @@ static json_t *cell_json(const runner *r, const slot *s)
 {
     static const char *const kinds[] = {"pretrain", "finetune", "baseline"};
     const study_settings *settings = r->plan->settings;
-    const study_cell *c = s->cell;
+    const planned_cell *c = s->cell;
     bool baseline = c->kind == STUDY_BASELINE;
     json_t *tasks = json_array();
     for (size_t t = 0; c->kind != STUDY_PRETRAIN && t < settings->n_tasks; t++)
@@ -259,7 +259,7 @@ static json_t *cell_json(const runner *r, const slot *s)
     return json;
 }
 
-static rz_status write_json(const study_settings *s, const char *folder, const study_cell *c,
+static rz_status write_json(const study_settings *s, const char *folder, const planned_cell *c,
                             json_t *json, rz_error *error)
 {
     char *path = study_path(s, folder, c->name, ".json");
@@ -274,7 +274,7 @@ static rz_status write_json(const study_settings *s, const char *folder, const s
 
 static rz_status finish(runner *r, slot *s, rz_error *error)
 {
-    study_cell *c = s->cell;
+    planned_cell *c = s->cell;
     const study_settings *settings = r->plan->settings;
     rz_status status = write_json(settings, "cells", c, cell_json(r, s), error);
     if (status != RZ_OK)
@@ -293,7 +293,7 @@ static rz_status finish(runner *r, slot *s, rz_error *error)
 static rz_status ended(runner *r, slot *s, int how, rz_error *error)
 {
     char tail[LOG_TAIL];
-    study_cell *c = s->cell;
+    planned_cell *c = s->cell;
     const study_settings *settings = r->plan->settings;
     int code = WIFEXITED(how) ? WEXITSTATUS(how) : -1;
     s->child = 0;
@@ -322,7 +322,7 @@ static rz_status ended(runner *r, slot *s, int how, rz_error *error)
 
 /* ---- who runs when ---- */
 
-static bool ready(const study_plan *p, const study_cell *c)
+static bool ready(const study_plan *p, const planned_cell *c)
 {
     return c->state == STUDY_WAITING &&
            (c->needs == SIZE_MAX || p->cells[c->needs].state == STUDY_DONE);
@@ -333,7 +333,7 @@ static rz_status skip_orphans(const study_plan *p, rz_error *error)
 {
     rz_status status = RZ_OK;
     for (size_t i = 0; status == RZ_OK && i < p->n_cells; i++) {
-        study_cell *c = &p->cells[i];
+        planned_cell *c = &p->cells[i];
         if (c->state != STUDY_WAITING || c->needs == SIZE_MAX ||
             p->cells[c->needs].state != STUDY_SKIPPED)
             continue;
@@ -362,7 +362,7 @@ static rz_status start_cells(runner *r, rz_error *error)
             k++;
         if (k == p->n_cells)
             continue;
-        study_cell *c = &p->cells[k];
+        planned_cell *c = &p->cells[k];
         unsigned all = p->settings->threads, threads = c->small && all > 1 ? all / 2 : all;
         *s = (slot){.cell = c, .begun = now_s()};
         c->state = STUDY_RUNNING;
@@ -386,7 +386,7 @@ static double seconds_left(const runner *r)
 {
     double left = 0.0;
     for (size_t i = 0; i < r->plan->n_cells; i++) {
-        const study_cell *c = &r->plan->cells[i];
+        const planned_cell *c = &r->plan->cells[i];
         if (c->state != STUDY_WAITING && c->state != STUDY_RUNNING)
             continue;
         double pace = r->expected[c->kind] > 0.0 ? r->spent[c->kind] / r->expected[c->kind] : 1.0;

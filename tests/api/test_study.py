@@ -58,7 +58,13 @@ class Study(Trained):
                         cell["parameters"] > 1e6 and cell["tokens"] > 0)
         self.assertEqual(len(cell["commands"]), 3)
         # Served is what the first seed learnt from all labels; other models are gone.
-        self.assertEqual(os.listdir(self.at("one/models")), ["2.2m-pretrained-shared-all-s1"])
+        self.assertEqual(sorted(os.listdir(self.at("one/models"))),
+                         ["2.2m-pretrained-shared-all-s1", "routing.json"])
+        self.assertEqual(read(self.at("one/models/routing.json"))["tasks"]["ckd"]["model"],
+                         "2.2m-pretrained-shared-all-s1")
+        self.assertIn("complete, with held-out patients", text)
+        for name in ("report.html", "report.json"):
+            self.assertTrue(os.path.getsize(self.at(f"one/{name}")) > 1000)
         rows = {}
         for name in names:
             for split in ("tuning", "held_out"):
