@@ -13,6 +13,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+enum { COMMAND_BYTES_MAX = 1 << 20 };
+
 static const rz_option table[] = {
     {"db", RZ_OPTION_TEXT, "rezept.db", .value = "FILE", .help = "database to study"},
     {"out", RZ_OPTION_TEXT, NULL, .value = "DIR",
@@ -281,8 +283,17 @@ rz_status cmd_study(int argc, char *const *argv, rz_error *error)
     study_settings settings = {.tasks = calloc(RZ_TASKS_MAX, sizeof(rz_task))};
     if (status == RZ_OK && settings.tasks == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks");
+    rz_buffer command;
+    rz_buffer_init(&command, COMMAND_BYTES_MAX);
+    if (status == RZ_OK)
+        status = rz_buffer_add_text(&command, "rezept-train");
+    for (int i = 0; status == RZ_OK && i < argc; i++)
+        status =
+            rz_buffer_addf(&command, strchr(argv[i], ' ') != NULL ? " \"%s\"" : " %s", argv[i]);
+    settings.command = command.data;
     if (status == RZ_OK && !stop)
         status = run(options, &settings, error);
+    rz_buffer_done(&command);
     free(settings.tasks);
     rz_options_free(options);
     return status;

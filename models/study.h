@@ -34,7 +34,7 @@ enum {
 
 typedef struct study_settings {
     const char *db, *out, *truth, *pretrained; /* truth, pretrained: NULL or a path */
-    const char *tasks_folder;
+    const char *tasks_folder, *command;        /* command: as it was given, for the report */
     const char *pretrain_flags, *finetune_flags, *few_flags, *baseline_flags;
     size_t n_tasks, n_sizes, n_labels, n_engines;
     rz_task *tasks;                 /* [n_tasks] */

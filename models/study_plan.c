@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { SMALL_ROWS = 2000 }; /* labels below which a cell leaves cores idle */
@@ -288,15 +289,16 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
             (void)json_object_set_new(pretrained, s->sizes[i], json_string(path));
         free(path);
     }
-    return json_pack(
-        "{s:i, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, s:{s:s, s:s, s:s, s:s}}",
-        "format_version", 1, "code_version", REZEPT_VERSION, "db", s->db, "data_sha256",
-        data_sha256, "tasks", tasks_json(s), "sizes",
-        texts(s->sizes[0], s->n_sizes, sizeof s->sizes[0]), "labels", labels, "seeds",
-        (int)s->seeds, "engines", texts(s->engines[0], s->n_engines, sizeof s->engines[0]),
-        "margin", s->margin, "prefer", s->prefer, "pretrained", pretrained, "truth",
-        s->truth != NULL, "flags", "pretrain", s->pretrain_flags, "finetune", s->finetune_flags,
-        "few", s->few_flags, "baseline", s->baseline_flags);
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, "
+                     "s:{s:s, s:s, s:s, s:s}}",
+                     "format_version", 1, "code_version", REZEPT_VERSION, "command", s->command,
+                     "db", s->db, "data_sha256", data_sha256, "tasks", tasks_json(s), "sizes",
+                     texts(s->sizes[0], s->n_sizes, sizeof s->sizes[0]), "labels", labels, "seeds",
+                     (int)s->seeds, "engines",
+                     texts(s->engines[0], s->n_engines, sizeof s->engines[0]), "margin", s->margin,
+                     "prefer", s->prefer, "pretrained", pretrained, "truth", s->truth != NULL,
+                     "flags", "pretrain", s->pretrain_flags, "finetune", s->finetune_flags, "few",
+                     s->few_flags, "baseline", s->baseline_flags);
 }
 
 /* The folder may grow (more sizes, seeds, labels, tasks) but not hold cells of other data or ways
@@ -354,6 +356,15 @@ static rz_status write_study(const study_settings *s, rz_error *error)
         status = rz_fail(error, RZ_E_FORMAT, "%s:%d: %s", path, where.line, where.text);
     if (status == RZ_OK && old != NULL)
         status = check_same(old, now, path, error);
+    if (status == RZ_OK) {
+        char text_now[32];
+        time_t seconds = time(NULL);
+        struct tm utc;
+        (void)strftime(text_now, sizeof text_now, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&seconds, &utc));
+        json_t *started = json_object_get(old, "started_at");
+        (void)json_object_set_new(now, "started_at",
+                                  started != NULL ? json_incref(started) : json_string(text_now));
+    }
     if (status == RZ_OK)
         text = json_dumps(now, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     if (status == RZ_OK)
