@@ -80,9 +80,9 @@ class Training(Trained):
 
     def test_an_interrupted_run_comes_to_the_same_bytes(self):
         whole, broken = self.at("whole"), self.at("broken")
-        onset_model(whole, steps=40)
+        onset_model(whole, steps=20)
         command = ["finetune", "--onset", "--db", self.db, "--model", self.base, "--out", broken,
-                   "--steps", "40", "--evaluations", "2", "--tuning-tokens", "1500", "--seed", "1",
+                   "--steps", "20", "--evaluations", "2", "--tuning-tokens", "1500", "--seed", "1",
                    "--save-seconds", "0.01", "--resume"]
         code, error = self.interrupted(command, signal.SIGINT,
                                        lambda: os.path.exists(f"{broken}/resume/state.json"))

@@ -16,7 +16,7 @@ ROOT = os.path.abspath(os.environ.get("REZEPT_SOURCE_ROOT", f"{daemon.HERE}/../.
 CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("OPENBLAS_", "REZEPT_"))}
 
 
-def attempt(*arguments, limit=None, timeout=120):
+def attempt(*arguments, limit=None, timeout=600):
     """One call, which may fail; `limit` is a function run in the child before the program."""
     done = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True,
                           timeout=timeout, env=CLEAN, check=False, preexec_fn=limit)
@@ -25,7 +25,7 @@ def attempt(*arguments, limit=None, timeout=120):
     return done
 
 
-def train(*arguments, code=0, limit=None, timeout=120):
+def train(*arguments, code=0, limit=None, timeout=600):
     """Output, or errors where they are expected, of one call that ends with `code`."""
     done = attempt(*arguments, limit=limit, timeout=timeout)
     if done.returncode != code:
