@@ -20,7 +20,7 @@ REZEPT = f"{daemon.BUILD}/client/rezept"
 AS_OF = "2021-06-01"
 
 
-def onset_model(folder, *more, code=0, steps=6, base="base", timeout=120):
+def onset_model(folder, *more, code=0, steps=6, base="base", timeout=600):
     """An onset model of the fixture's record, trained for moments."""
     return train("finetune", "--onset", "--db", f"{fixture()}/train.db", "--model",
                  f"{fixture()}/models/{base}", "--out", folder, "--steps", steps, "--evaluations", "2",
