@@ -33,7 +33,7 @@ static const rz_option table[] = {
      .help = "training rows without an outcome for each with one, weighted to stand for all; 0 = "
              "all"},
     {"head-rate", RZ_OPTION_REAL, "10", 1e-3, 1e6, .value = "X",
-     .help = "learning rate of the fresh heads, as a multiple of --lr (with --onset 1)"},
+     .help = "learning rate of the fresh heads, as a multiple of --lr"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
@@ -282,8 +282,6 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     j.o.draws = (unsigned)rz_options_int(options, "draws");
     j.o.negatives = rz_options_real(options, "negatives");
     j.o.head_rate = rz_options_real(options, "head-rate");
-    if (onset && !rz_options_given(options, "head-rate"))
-        j.o.head_rate = 1.0;
     j.o.freeze = rz_options_switch(options, "freeze-encoder");
     j.o.scratch = rz_options_switch(options, "scratch");
     j.o.dropout = (float)rz_options_real(options, "dropout");

@@ -542,6 +542,7 @@ static const rz_risk *onset_of(const plan *p, const predict_job *j, size_t i, si
                                char name[ONSET_NAME_TEXT])
 {
     const predict_part *part = &j->parts[p->onset_part];
+    /* A finished part has its rows. NOLINTNEXTLINE(clang-analyzer-core.NullDereference) */
     const rz_risk *risk = &part->risks[i * part->n_heads + k];
     if (risk->head != RZ_ONSET_NONE) {
         onset_name(

@@ -181,10 +181,11 @@ static rz_status run_batch(const call *c, const rz_timeline *const *timelines, c
     rz_status status = model->family->batch_build(model, timelines, as_of, n, &p->batch, error);
     if (status == RZ_OK && wanted)
         status = model->family->forward(model, &p->batch, &outputs, p->scratch, error);
-    for (size_t i = 0; status == RZ_OK && i < n * c->per_patient; i++) {
-        out[i].unmapped = p->batch.unmapped[i / c->per_patient];
-        out[i].left_out = p->batch.left_out[i / c->per_patient];
-    }
+    for (size_t i = 0; status == RZ_OK && i < n; i++)
+        for (size_t k = 0; k < c->per_patient; k++) {
+            out[i * c->per_patient + k].unmapped = p->batch.unmapped[i];
+            out[i * c->per_patient + k].left_out = p->batch.left_out[i];
+        }
     for (size_t first = 0; status == RZ_OK && wanted && first < n; first += ROWS) {
         size_t here = n - first < ROWS ? n - first : ROWS;
         status = model->family->onsets(model, first, here, c->logits, p->scratch, error);
