@@ -133,6 +133,8 @@ typedef struct rz_family {
      * grads NULL: losses only, without dropout (validation). */
     rz_status (*train)(const rz_model *model, const rz_batch *batch, const rz_targets *targets,
                        float *grads, rz_losses *losses, rz_scratch *scratch, rz_error *error);
+    /* Starts a fresh onset head from what pretraining has learnt of each code. */
+    void (*onset_start)(rz_model *model);
     /* The onset head over the pooled states of the last forward pass of this scratch:
      * out [n, rz_onset_stride(V)] for its timelines first … first + n - 1; what is beyond V in a
      * row is scratch. Apart from forward, which most questions end with, and in parts, as V may be

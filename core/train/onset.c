@@ -401,6 +401,8 @@ static rz_status make_model(const finetune_course *c, const counts *labels, rz_m
         return status;
     if (!isnan(o->dropout))
         model->config.dropout = o->dropout;
+    if (!o->scratch)
+        model->family->onset_start(model);
     start_biases(model, labels);
     *out = model;
     return RZ_OK;

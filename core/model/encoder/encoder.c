@@ -198,5 +198,6 @@ const rz_family rz_encoder_family = {
     .scratch_free = encoder_scratch_free,
     .forward = encoder_forward,
     .train = encoder_train,
+    .onset_start = encoder_onset_start,
     .onsets = encoder_onsets,
 };

@@ -289,6 +289,7 @@ void encoder_task_losses(encoder_pass *p);
 
 /* onset.c: the onset head over pooled states. */
 void encoder_onset_losses(encoder_pass *p);
+void encoder_onset_start(rz_model *model);
 rz_status encoder_onsets(const rz_model *model, size_t first, size_t n, float *out,
                          rz_scratch *scratch, rz_error *error);
 /* heads.c: the rows of the states that a timeline's pooling reads. */

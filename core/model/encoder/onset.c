@@ -4,6 +4,7 @@
 #include "model/encoder/encoder.h"
 
 #include <math.h>
+#include <string.h>
 
 /* Binary cross-entropy of one timeline's logits, and in their place its slope times the weight:
  * max(z, 0) - z y + log(1 + exp(-|z|)) and σ(z) - y, both 0 for a code that does not count. */
@@ -86,6 +87,23 @@ void encoder_onset_losses(encoder_pass *p)
                         p->grads + s->layout.onset_bias, s->layout.n_onsets, 1, c.rows);
         encoder_jobs_run(p);
     }
+}
+
+/* The rows of the decoders, which read another space (behind a transform) but know which codes are
+ * alike: the head begins with that, and gets to its place sooner. */
+void encoder_onset_start(rz_model *model)
+{
+    static const char *const decoders[] = {"pretrain.diagnoses.decoder.weight",
+                                           "pretrain.medications.decoder.weight"};
+    float *row = model->parameters + rz_model_tensor(model, "onset.weight")->offset;
+    for (size_t i = 0; i < 2; i++) {
+        const rz_tensor_spec *decoder = rz_model_tensor(model, decoders[i]);
+        if (decoder == NULL) /* a kind without codes */
+            continue;
+        memcpy(row, model->parameters + decoder->offset, decoder->count * sizeof *row);
+        row += decoder->count;
+    }
+    model->parameters_version++;
 }
 
 typedef struct answer {

@@ -149,6 +149,29 @@ static void codes_that_do_not_count_teach_nothing(void **state)
     free(grads);
 }
 
+/* The head starts with the decoders' rows, diagnoses first; nothing else changes. */
+static void an_onset_head_starts_from_the_decoders(void **state)
+{
+    (void)state;
+    rz_config config = small_config(RZ_NORM_PRE, RZ_POOLING_MEAN, RZ_MASKING_TOKEN);
+    config.onset = true;
+    rz_model *model = make_model(&config, 40, 0, NULL), *other = make_model(&config, 40, 0, NULL);
+    const rz_tensor_spec *head = rz_model_tensor(model, "onset.weight"),
+                         *diagnoses = rz_model_tensor(model, "pretrain.diagnoses.decoder.weight"),
+                         *medications =
+                             rz_model_tensor(model, "pretrain.medications.decoder.weight");
+    assert_int_equal(head->count, diagnoses->count + medications->count);
+    model->family->onset_start(model);
+    const float *p = model->parameters;
+    assert_memory_equal(p + head->offset, p + diagnoses->offset, diagnoses->count * sizeof *p);
+    assert_memory_equal(p + head->offset + diagnoses->count, p + medications->offset,
+                        medications->count * sizeof *p);
+    assert_memory_equal(p, other->parameters, head->offset * sizeof *p);
+    assert_true(model->parameters_version != other->parameters_version);
+    rz_model_free(model);
+    rz_model_free(other);
+}
+
 /* A timeline of weight w has the losses and the gradient of w times that timeline. */
 static void a_weight_counts_like_as_many_timelines(void **state)
 {
@@ -327,6 +350,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(dropout_is_the_same_forward_and_back),
                                        cmocka_unit_test(codes_that_do_not_count_teach_nothing),
+                                       cmocka_unit_test(an_onset_head_starts_from_the_decoders),
                                        cmocka_unit_test(a_weight_counts_like_as_many_timelines),
                                        cmocka_unit_test(gradients_do_not_depend_on_threads),
                                        cmocka_unit_test(training_in_bf16_is_close),
