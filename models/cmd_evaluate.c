@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/size.h"
 #include "evaluate.h"
+#include "onset_subject.h"
 #include "program.h"
 #include "train_options.h"
 
@@ -15,6 +16,10 @@ static const rz_option table[] = {
     {"db", RZ_OPTION_TEXT, "rezept.db", .value = "FILE", .help = "database with the claims"},
     {"model", RZ_OPTION_TEXT, NULL, .value = "DIR", .help = "folder of a fine-tuned model"},
     {"task", RZ_OPTION_LIST, NULL, .value = "NAME", .help = "only these tasks (default: all)"},
+    {"tasks", RZ_OPTION_TEXT, NULL, .value = "DIR",
+     .help =
+         "folder of task files to answer through the model's onset head: the chance that any of "
+         "their codes comes, calibrated on the tuning split"},
     {"split", RZ_OPTION_TEXT, "held_out", .value = "NAME",
      .help = "held_out, tuning, train or all"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N",
@@ -85,56 +90,79 @@ static rz_status check_unseen(const evaluate_options *o, const char *recorded, r
                    fold ? recorded + 5 : "");
 }
 
-/* The heads that --task names, or all, in the model's order. */
-typedef struct chosen_heads {
+/* The tasks that --task names, or all: the model's heads in its order, or with --tasks those of the
+ * folder, through the onset head. */
+typedef struct chosen_tasks {
     rz_predictor *predictor;
-    size_t n, head[RZ_HEADS_MAX];
-    rz_task *tasks; /* [n] owned */
-    rz_risk *risks; /* [EVALUATE_PATIENTS_PER_CALL] owned */
-} chosen_heads;
+    size_t n, head[RZ_TASKS_MAX];
+    rz_task *tasks;      /* [n] owned */
+    rz_risk *risks;      /* [EVALUATE_PATIENTS_PER_CALL] owned */
+    onset_subject onset; /* zeroed without --tasks */
+} chosen_tasks;
 
-static rz_status choose_heads(const rz_options *options, rz_predictor *predictor,
-                              chosen_heads *chosen, rz_error *error)
+/* Keeps the tasks that --task names, in their order. */
+static rz_status choose(const rz_options *options, size_t n, chosen_tasks *chosen, rz_error *error)
 {
     const char *list = rz_options_text(options, "task");
-    const rz_head *head = NULL;
-    size_t n_heads = rz_predictor_heads(predictor, &head);
-    if (n_heads == 0)
-        return rz_fail(error, RZ_E_UNSUPPORTED,
-                       "the model has the onset head alone, which answers codes; its card and "
-                       "onset.json tell how well, and evaluate measures models of tasks");
+    rz_task *tasks = chosen->tasks;
     uint64_t wanted = list == NULL ? UINT64_MAX : 0;
     while (list != NULL && *list != '\0') {
-        size_t n = strcspn(list, ","), i = 0;
-        while (i < n_heads &&
-               (strlen(head[i].task.name) != n || memcmp(head[i].task.name, list, n) != 0))
+        size_t length = strcspn(list, ","), i = 0;
+        while (i < n &&
+               (strlen(tasks[i].name) != length || memcmp(tasks[i].name, list, length) != 0))
             i++;
-        if (i == n_heads)
-            return rz_fail(error, RZ_E_NOT_FOUND,
-                           "the model has no task %.*s; its tasks begin with %s", (int)n, list,
-                           n_heads > 0 ? head[0].task.name : "none");
+        if (i == n)
+            return rz_fail(error, RZ_E_NOT_FOUND, "there is no task %.*s; the tasks begin with %s",
+                           (int)length, list, n > 0 ? tasks[0].name : "none");
         wanted |= (uint64_t)1 << i;
-        list += n + (list[n] == ',' ? 1 : 0);
+        list += length + (list[length] == ',' ? 1 : 0);
     }
-    *chosen = (chosen_heads){.predictor = predictor,
-                             .tasks = calloc(n_heads + 1, sizeof *chosen->tasks),
-                             .risks = calloc(EVALUATE_PATIENTS_PER_CALL, sizeof *chosen->risks)};
-    if (chosen->tasks == NULL || chosen->risks == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", n_heads);
-    for (size_t i = 0; i < n_heads; i++) {
+    for (size_t i = 0; i < n; i++) {
         if ((wanted >> i & 1) == 0)
             continue;
         chosen->head[chosen->n] = i;
-        chosen->tasks[chosen->n++] = head[i].task;
+        tasks[chosen->n++] = tasks[i];
     }
     return RZ_OK;
+}
+
+static rz_status choose_tasks(const rz_options *options, rz_predictor *predictor,
+                              chosen_tasks *chosen, rz_error *error)
+{
+    const char *folder = rz_options_text(options, "tasks");
+    const rz_head *head = NULL;
+    size_t n = rz_predictor_heads(predictor, &head);
+    if (n == 0 && folder == NULL)
+        return rz_fail(error, RZ_E_USAGE,
+                       "the model has the onset head alone; give --tasks DIR to evaluate tasks "
+                       "through it");
+    *chosen = (chosen_tasks){.predictor = predictor,
+                             .tasks = calloc(RZ_TASKS_MAX, sizeof *chosen->tasks),
+                             .risks = calloc(EVALUATE_PATIENTS_PER_CALL, sizeof *chosen->risks)};
+    if (chosen->tasks == NULL || chosen->risks == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks");
+    for (size_t i = 0; folder == NULL && i < n; i++)
+        chosen->tasks[i] = head[i].task;
+    rz_status status = folder == NULL ? RZ_OK : rz_tasks_load(folder, chosen->tasks, &n, error);
+    if (status == RZ_OK)
+        status = choose(options, n, chosen, error);
+    if (status == RZ_OK && folder != NULL)
+        status = onset_subject_init(predictor, chosen->tasks, chosen->n, &chosen->onset, error);
+    return status;
+}
+
+static void chosen_done(chosen_tasks *chosen)
+{
+    onset_subject_done(&chosen->onset);
+    free(chosen->tasks);
+    free(chosen->risks);
 }
 
 /* The risks are those that the daemon would have given: the same predictor. */
 static rz_status score(void *context, size_t task, const rz_timeline *const *timelines,
                        const int32_t *as_of, size_t n, evaluate_score *out, rz_error *error)
 {
-    const chosen_heads *c = context;
+    const chosen_tasks *c = context;
     rz_predict_options options = rz_predict_options_defaults();
     options.heads = (uint64_t)1 << c->head[task];
     rz_status status =
@@ -173,13 +201,17 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
     char split[32], data_sha256[RZ_SHA256_TEXT], date[RZ_DAY_TEXT], name[256];
     const char *truth_path = rz_options_text(options, "truth"),
                *out = rz_options_text(options, "out"), *scores = rz_options_text(options, "scores");
-    chosen_heads chosen = {0};
+    chosen_tasks chosen = {0};
+    const rz_onset *onset = rz_predictor_onset(predictor);
+    bool through = rz_options_text(options, "tasks") != NULL;
     truth_table truth = {0};
     rz_progress progress = program_progress();
     folder_name(rz_options_text(options, "model"), name);
     evaluation result = {.report = {.model_name = name,
                                     .model_sha256 = rz_predictor_sha256(predictor),
-                                    .tasks_sha256 = rz_predictor_tasks_sha256(predictor),
+                                    .tasks_sha256 = through && onset != NULL
+                                                        ? onset->sha256
+                                                        : rz_predictor_tasks_sha256(predictor),
                                     .data_sha256 = data_sha256,
                                     .model = rz_predictor_model(predictor),
                                     .date = rz_day_text(rz_day_today(), date),
@@ -190,7 +222,7 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
     if (status == RZ_OK)
         status = check_unseen(&asked, rz_predictor_origin(predictor)->split, error);
     if (status == RZ_OK)
-        status = choose_heads(options, predictor, &chosen, error);
+        status = choose_tasks(options, predictor, &chosen, error);
     if (status == RZ_OK && truth_path != NULL)
         status = truth_table_read(truth_path, store, chosen.tasks, chosen.n, &truth, error);
     if (truth_path != NULL)
@@ -200,10 +232,16 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
     /* Before the work, whose result would have nowhere to go. */
     if (status == RZ_OK && out != NULL)
         status = rz_folder_make(out, error);
-    const evaluate_subject subject = {
+    const evaluate_subject heads = {
         .tasks = chosen.tasks, .n_tasks = chosen.n, .score = score, .context = &chosen};
+    const evaluate_subject subject = through ? onset_subject_of(&chosen.onset) : heads;
+    if (status == RZ_OK && through)
+        status =
+            onset_subject_calibrate(&chosen.onset, store, asked.rule, asked.seed, &progress, error);
     if (status == RZ_OK)
         status = evaluate(store, &subject, &asked, &progress, &result, error);
+    if (status == RZ_OK && through)
+        status = onset_subject_tell(&chosen.onset, store, &result.report, error);
     program_progress_end();
     if (status == RZ_OK)
         evaluation_print(&result, truth_path != NULL);
@@ -216,8 +254,7 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
         status = evaluation_write_scores(&result, scores, error);
     evaluation_done(&result);
     truth_table_done(&truth);
-    free(chosen.tasks);
-    free(chosen.risks);
+    chosen_done(&chosen);
     return status;
 }
 

@@ -39,6 +39,21 @@ static void print_task(const rz_report_task *t, bool truth)
         (void)printf("%-16s (%s)\n", "", t->model.reason);
 }
 
+static void print_onsets(const rz_report *r)
+{
+    for (size_t i = 0; i < r->n_tasks; i++) {
+        const rz_report_task *t = &r->tasks[i];
+        if (t->onset.given)
+            (void)printf(
+                "%-16s through the onset head: any of %zu codes, calibrated on %zu positives "
+                "of %zu (slope %.2f); %zu of the %zu positives have only codes that the "
+                "vocabulary lacks%s\n",
+                t->task.name, t->onset.codes, t->onset.tuning_positives, t->onset.tuning_n,
+                t->onset.slope, t->onset.uncovered, t->model.positives,
+                t->onset.coarse > 0 ? ", or has in coarser ones" : "");
+    }
+}
+
 void evaluation_print(const evaluation *e, bool truth)
 {
     const rz_report *r = &e->report;
@@ -52,6 +67,7 @@ void evaluation_print(const evaluation *e, bool truth)
         print_task(&r->tasks[i], truth);
     if (truth)
         (void)puts("\n* of the true risk itself, the best that can be reached\n");
+    print_onsets(r);
     for (size_t i = 0; truth && i < r->n_tasks; i++) {
         const rz_report_truth *t = &r->tasks[i].against_truth;
         (void)printf("%-16s predicted / true %s, logit slope %s, intercept %s; %zu matched, %zu at "

@@ -46,6 +46,14 @@ typedef struct rz_report_task {
     rz_metrics model, baseline;
     rz_interval auroc_gain, precision_gain; /* model minus age and sex, paired */
     rz_report_truth against_truth;
+    struct {
+        bool given;                        /* the task was answered through the onset head */
+        size_t codes;                      /* of the vocabulary that are its outcomes */
+        size_t coarse;                     /* codes left out, as they hold more than its outcomes */
+        size_t uncovered;                  /* positives by codes that the vocabulary lacks */
+        size_t tuning_n, tuning_positives; /* that the combined risk is calibrated on */
+        double slope, intercept;
+    } onset;
 } rz_report_task;
 
 typedef struct rz_report {

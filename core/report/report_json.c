@@ -66,16 +66,30 @@ static json_t *truth_json(const rz_report_truth *t)
                      rz_interval_json(&t->precision_lost));
 }
 
+/* NULL where the task has a head of its own. */
+static json_t *onset_json(const rz_report_task *t)
+{
+    if (!t->onset.given)
+        return NULL;
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:f, s:f}", "codes", (json_int_t)t->onset.codes,
+                     "coarser_codes_left_out", (json_int_t)t->onset.coarse,
+                     "positives_without_these_codes", (json_int_t)t->onset.uncovered, "tuning_n",
+                     (json_int_t)t->onset.tuning_n, "tuning_positives",
+                     (json_int_t)t->onset.tuning_positives, "slope", t->onset.slope, "intercept",
+                     t->onset.intercept);
+}
+
 static json_t *task_json(const rz_report_task *t)
 {
-    return json_pack(
-        "{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o}", "name", t->task.name,
-        "definition", rz_task_to_json(&t->task), "attrition", rz_cohort_attrition_json(&t->cohort),
-        "cohort", "n", (json_int_t)t->cohort.n, "positives", (json_int_t)t->cohort.positives,
-        "died_without_outcome", (json_int_t)t->cohort.died_without_outcome, "model",
-        rz_metrics_json(&t->model), "age_sex", rz_metrics_json(&t->baseline), "model_minus_age_sex",
-        "auroc", rz_interval_json(&t->auroc_gain), "average_precision",
-        rz_interval_json(&t->precision_gain), "truth", truth_json(&t->against_truth));
+    return json_pack("{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o, s:o*}",
+                     "name", t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
+                     rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n,
+                     "positives", (json_int_t)t->cohort.positives, "died_without_outcome",
+                     (json_int_t)t->cohort.died_without_outcome, "model",
+                     rz_metrics_json(&t->model), "age_sex", rz_metrics_json(&t->baseline),
+                     "model_minus_age_sex", "auroc", rz_interval_json(&t->auroc_gain),
+                     "average_precision", rz_interval_json(&t->precision_gain), "truth",
+                     truth_json(&t->against_truth), "onset", onset_json(t));
 }
 
 json_t *rz_report_json(const rz_report *r)

@@ -94,9 +94,42 @@ class Training(Trained):
         self.assertEqual(a["model.safetensors"], b["model.safetensors"])
         self.assertEqual(a["onset.json"], b["onset.json"])
 
-    def test_evaluate_says_that_it_measures_tasks(self):
-        self.assertIn("the onset head alone",
-                      train("evaluate", "--db", self.db, "--model", shared_model(), code=3))
+    def test_tasks_through_the_onset_head(self):
+        model, out = shared_model(), self.at("report")
+        call = ["evaluate", "--db", self.db, "--model", model, "--out", out, "--bootstraps", "50"]
+        text = train(*call, "--tasks", self.tasks)
+        report = read(out, "report.json")
+        own = train("evaluate", "--db", self.db, "--model", self.risks, "--out", self.at("own"),
+                    "--bootstraps", "50")
+        self.assertIn("AUROC", own)
+        for task, same in zip(report["tasks"], read(self.at("own"), "report.json")["tasks"]):
+            # The same patients with the same labels as by the task's own head.
+            for part in ("n", "positives"):
+                self.assertEqual(task["model"][part], same["model"][part])
+            self.assertEqual(task["onset"]["codes"], 1)
+            self.assertEqual(task["onset"]["positives_without_these_codes"], 0)
+            self.assertGreater(task["onset"]["tuning_positives"], 5)
+            self.assertNotIn("onset", same)
+            self.assertIn(f'{task["name"]:<16} through the onset head: any of 1 codes', text)
+        self.assertIn("give --tasks DIR", train(*call, code=2))
+        self.assertIn("no onset head", train("evaluate", "--db", self.db, "--model", self.risks,
+                                             "--tasks", self.tasks, code=3))
+        self.assertIn("no task none", train(*call, "--tasks", self.tasks, "--task", "none", code=4))
+        self.change_task("ckd", outcome={"icd10": ["Q99"]})
+        self.assertIn("task ckd: the vocabulary has none of its outcome codes",
+                      train(*call, "--tasks", self.at("tasks"), "--task", "ckd", code=3))
+        self.change_task("ckd", outcome={"icd10": ["N18999"]})
+        self.assertIn("(1 that are coarser)",
+                      train(*call, "--tasks", self.at("tasks"), "--task", "ckd", code=3))
+        self.change_task("ckd", horizon_days=730)
+        self.assertIn("horizon of 730",
+                      train(*call, "--tasks", self.at("tasks"), "--task", "ckd", code=3))
+
+    def change_task(self, name, **changes):
+        os.makedirs(self.at("tasks"), exist_ok=True)
+        task = {**read(self.tasks, f"{name}.json"), **changes}
+        with open(self.at(f"tasks/{name}.json"), "w", encoding="utf-8") as file:
+            json.dump(task, file)
 
 
 def history_of(number):
