@@ -53,6 +53,7 @@ def start(options, port):
             if daemon.poll() is not None:
                 sys.exit("rezeptd ended at start")
             time.sleep(0.1)
+    daemon.kill()
     sys.exit("rezeptd is not ready after 30 s")
 
 
