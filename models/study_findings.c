@@ -17,11 +17,13 @@ static const double WARM_UP = 0.1;
 
 static void add_cost(study_cost *cost, const study_cell *c)
 {
-    cost->parameters = cost->cells == 0 ? c->parameters : cost->parameters;
+    bool first = cost->cells == 0;
+    cost->parameters = first ? c->parameters : cost->parameters;
     cost->cells++;
     cost->seconds += c->seconds;
     cost->cpu_seconds += c->cpu_seconds;
-    cost->peak_bytes = fmax(cost->peak_bytes, c->peak_bytes); /* one that is unknown says nothing */
+    /* One that is unknown says nothing. */
+    cost->peak_bytes = first ? c->peak_bytes : fmax(cost->peak_bytes, c->peak_bytes);
 }
 
 static void add_costs(study_findings *f)

@@ -139,7 +139,9 @@ static void answer(const study_findings *f, rz_page *p)
     rz_page_add(p, " % of the best. What answers is, as asked for, the ");
     rz_page_add(p, f->options.prefer == STUDY_PREFER_COST ? "smallest size within the margin"
                                                           : "size with the highest value");
-    rz_page_add(p, ".</p>\n");
+    rz_page_add(
+        p, ". With few positive patients bounds are wide: a smaller size then cannot be shown to "
+           "be enough, and the best one is kept.</p>\n");
 }
 
 /* ---- what was done ---- */

@@ -150,9 +150,10 @@ static json_t *checks_json(const study_findings *f)
 
 static json_t *law_json(const power_law *law)
 {
-    return json_pack("{s:I, s:s?, s:o, s:o, s:o}", "points", (json_int_t)law->n, "reason",
-                     law->reason, "a", rz_interval_json(&law->a), "b", rz_interval_json(&law->b),
-                     "c", rz_interval_json(&law->c));
+    return json_pack("{s:I, s:s?, s:o, s:o, s:o, s:o}", "points", (json_int_t)law->n, "reason",
+                     law->reason, "deviation", rz_number_json(law->scale), "a",
+                     rz_interval_json(&law->a), "b", rz_interval_json(&law->b), "c",
+                     rz_interval_json(&law->c));
 }
 
 static json_t *laws_json(const study_findings *f)
