@@ -100,7 +100,8 @@ static void draw_legend(rz_svg *svg, double top, const rz_chart_marks *marks, si
                         const rz_chart_level *levels, size_t n_levels)
 {
     for (size_t i = 0; i < n_marks + n_levels; i++) {
-        double x = LEFT + (i % 2 == 0 ? 0.0 : 206.0), y = top + LEGEND_ROW * (double)(i / 2);
+        size_t row = i / 2;
+        double x = LEFT + (i % 2 == 0 ? 0.0 : 206.0), y = top + LEGEND_ROW * (double)row;
         if (i >= n_marks) {
             size_t style = levels[i - n_marks].style % RZ_CHART_STYLES;
             rz_svg_legend(svg, x, y, colors[style], dashes[style], levels[i - n_marks].name);
@@ -136,9 +137,9 @@ rz_status rz_chart_intervals(const char *title, rz_axis x, const char *y_label,
     for (size_t i = 0; i < n_levels; i++)
         widen(&ry, levels[i].value);
     double legend = TOP + FRAME_HEIGHT + 66.0;
-    double rows = (double)((n_marks + n_levels + 1) / 2);
+    size_t rows = (n_marks + n_levels + 1) / 2;
     rz_svg svg;
-    rz_svg_begin(&svg, WIDTH, legend + LEGEND_ROW * rows - 4.0, title);
+    rz_svg_begin(&svg, WIDTH, legend + LEGEND_ROW * (double)rows - 4.0, title);
     rz_svg_text(&svg, 16, 22, 14, RZ_ANCHOR_START, NULL, true, title);
     if (!drawn) {
         rz_svg_text(&svg, WIDTH / 2.0, TOP + FRAME_HEIGHT / 2.0, 13, RZ_ANCHOR_MIDDLE,
