@@ -538,7 +538,7 @@ class Questions(Scratch, Case):
         end = time.time() + 60
         while time.time() < end:  # the background scorer comes by every second
             listed = self.daemon.get("/v1/risks?task=ckd&limit=1000").json
-            if listed["scored"] > 0 and listed["stale"] == 0:
+            if listed["unscored"] == 0 and listed["stale"] == 0:
                 break
             time.sleep(0.2)
         self.assertGreater(len(listed["risks"]), 2)
