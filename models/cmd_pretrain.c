@@ -22,6 +22,8 @@ static const rz_option table[] = {
     {"pooling", RZ_OPTION_TEXT, "cls", .value = "HOW", .help = "cls or mean"},
     {"repeat-days", RZ_OPTION_INT, "0", .max = 36525, .value = "N",
      .help = "leave out a code that was kept less than N days ago (refills); 0 = keep all"},
+    {"recency", RZ_OPTION_SWITCH, "false",
+     .help = "tokens also tell how long ago they are: needed where what is new counts most"},
     {"tuning-tokens", RZ_OPTION_INT, "20000", .max = 1e12, .value = "N",
      .help = "the tuning loss is taken on about so many tokens; 0 = all"},
     TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),
@@ -33,9 +35,9 @@ static const char usage[] =
     "at.\n\n";
 
 static const char *const listed[] = {
-    "size",         "mask",    "mask-share",   "repeat-days", "norm",   "pooling",
-    "steps",        "epochs",  "minutes",      "lr",          "warmup", "clip",
-    "weight-decay", "dropout", "batch-tokens", "precision",   "seed",   "fold"};
+    "size",    "mask",         "mask-share", "repeat-days", "recency", "norm", "pooling",
+    "steps",   "epochs",       "minutes",    "lr",          "warmup",  "clip", "weight-decay",
+    "dropout", "batch-tokens", "precision",  "seed",        "fold"};
 
 static rz_status choose(const rz_options *options, const char *name, const char *first,
                         const char *second, int *out, rz_error *error)
@@ -65,6 +67,7 @@ static rz_status read_config(const rz_options *options, rz_pretrain_options *out
     if (status == RZ_OK)
         status = train_fold_read(rz_options_text(options, "fold"), &out->split, error);
     out->config.repeat_days = (int32_t)rz_options_int(options, "repeat-days");
+    out->config.recency = rz_options_switch(options, "recency");
     out->config.mask_share = (float)rz_options_real(options, "mask-share");
     out->config.masking = mask ? RZ_MASKING_CODE : RZ_MASKING_TOKEN;
     out->config.norm = norm ? RZ_NORM_PRE : RZ_NORM_POST;

@@ -20,9 +20,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A program that does not know the onset head must not serve what is left without it: a model that
- * has one is of the second version. */
-enum { FORMAT_VERSION = 1, FORMAT_VERSION_ONSET = 2 };
+/* A program that does not know the onset head or recency must not serve what is left without it:
+ * a model that has them is of a later version. */
+enum { FORMAT_VERSION = 1, FORMAT_VERSION_ONSET = 2, FORMAT_VERSION_RECENCY = 3 };
 enum { CONFIG_BYTES_MAX = 64 << 10, VOCABULARY_BYTES_MAX = 1 << 25 };
 
 static const char format_name[] = "rezept-model";
@@ -67,7 +67,9 @@ rz_status rz_checkpoint_begin(const char *folder, rz_error *error)
 
 static int version_of(const rz_config *config)
 {
-    return config->onset ? FORMAT_VERSION_ONSET : FORMAT_VERSION;
+    return config->recency ? FORMAT_VERSION_RECENCY
+           : config->onset ? FORMAT_VERSION_ONSET
+                           : FORMAT_VERSION;
 }
 
 static json_t *config_json(const rz_model *model, const rz_checkpoint_origin *origin)
@@ -263,11 +265,11 @@ static rz_status config_from_json(const json_t *json, loaded_config *out, rz_err
     if (format == NULL || strcmp(format, format_name) != 0)
         return rz_fail(error, RZ_E_UNSUPPORTED, "config.json: the format is not %s", format_name);
     if (!json_is_integer(version) || json_integer_value(version) < FORMAT_VERSION ||
-        json_integer_value(version) > FORMAT_VERSION_ONSET)
+        json_integer_value(version) > FORMAT_VERSION_RECENCY)
         return rz_fail(error, RZ_E_UNSUPPORTED,
-                       "config.json: format version %lld, this program reads %d and %d",
+                       "config.json: format version %lld, this program reads %d to %d",
                        (long long)json_integer_value(version), FORMAT_VERSION,
-                       FORMAT_VERSION_ONSET);
+                       FORMAT_VERSION_RECENCY);
     if (family == NULL)
         return rz_fail(error, RZ_E_CORRUPT, "config.json: the model names no family");
     out->family = rz_family_find(family);
@@ -276,11 +278,9 @@ static rz_status config_from_json(const json_t *json, loaded_config *out, rz_err
                        family);
     rz_status status = out->family->config_parse(model, &out->model, error);
     if (status == RZ_OK && json_integer_value(version) != version_of(&out->model))
-        status =
-            rz_fail(error, RZ_E_CORRUPT,
-                    "config.json: format version %lld %s an onset head, the model has %s",
-                    (long long)json_integer_value(version),
-                    out->model.onset ? "is without" : "is for", out->model.onset ? "one" : "none");
+        status = rz_fail(error, RZ_E_CORRUPT,
+                         "config.json: format version %lld, the model described is of version %d",
+                         (long long)json_integer_value(version), version_of(&out->model));
     if (status == RZ_OK)
         status = read_heads(json, out, error);
     if (status == RZ_OK)

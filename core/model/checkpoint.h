@@ -2,10 +2,9 @@
  *
  * DONE is written last and holds size and SHA-256 of every file in the folder (resume/ and hidden
  * files aside); a folder without a DONE that fits is not a model. config.json:
- *   {"format": "rezept-model", "format_version": 1 (2 with an onset head), "model": {…family's
- *    config…},
- *    "heads": ["ckd", …], "vocabulary_sha256": "…", "training": {"config_sha256", "seed",
- *    "data_sha256", "code_version", "parent_sha256", "split"}} */
+ *   {"format": "rezept-model", "format_version": 1 (2 with an onset head, 3 with recency), "model":
+ * {…family's config…}, "heads": ["ckd", …], "vocabulary_sha256": "…", "training": {"config_sha256",
+ * "seed", "data_sha256", "code_version", "parent_sha256", "split"}} */
 #ifndef RZ_MODEL_CHECKPOINT_H
 #define RZ_MODEL_CHECKPOINT_H
 

@@ -250,7 +250,8 @@ rz_status rz_batch_reserve(rz_batch *batch, size_t n_seqs, size_t n_tokens, rz_e
         size_t n = roomy(batch->tokens_capacity, n_tokens);
         if (!enlarge(&batch->tokens, n, sizeof *batch->tokens) ||
             !enlarge(&batch->age_days, n, sizeof *batch->age_days) ||
-            !enlarge(&batch->age_hidden, n, sizeof *batch->age_hidden))
+            !enlarge(&batch->age_hidden, n, sizeof *batch->age_hidden) ||
+            !enlarge(&batch->days_before, n, sizeof *batch->days_before))
             return rz_fail(error, RZ_E_NO_MEMORY, "no memory for a batch of %zu tokens", n);
         batch->tokens_capacity = n;
     }
@@ -263,6 +264,7 @@ void rz_batch_done(rz_batch *batch)
     free(batch->tokens);
     free(batch->age_days);
     free(batch->age_hidden);
+    free(batch->days_before);
     free(batch->unmapped);
     free(batch->left_out);
     *batch = (rz_batch){0};

@@ -32,7 +32,8 @@ typedef struct rz_config {
     rz_masking masking; /* pretraining's choice, kept with the model */
     float mask_share;   /* of the codes that pretraining hides */
     float dropout;
-    bool onset; /* the model has the onset head */
+    bool recency; /* tokens tell how long before the as_of day they lie */
+    bool onset;   /* the model has the onset head */
 } rz_config;
 
 typedef enum rz_init { RZ_INIT_NORMAL, RZ_INIT_ZERO, RZ_INIT_ONE } rz_init;
@@ -59,6 +60,7 @@ typedef struct rz_batch {
     int32_t *tokens;     /* [n_tokens] token ids */
     float *age_days;     /* [n_tokens] age at the event; of [CLS] and sex: at as_of */
     uint8_t *age_hidden; /* [n_tokens] 1 where the age is replaced by the learned vector */
+    float *days_before;  /* [n_tokens] days from the event to as_of, 0 for [CLS] and sex */
     uint32_t *unmapped;  /* [n_seqs] events that became UNKNOWN */
     uint32_t *left_out;  /* [n_seqs] older tokens beyond the context */
     uint32_t unmapped_systems[RZ_SYSTEM_COUNT]; /* the same events, by their code system */

@@ -15,6 +15,7 @@ except ImportError as missing:
     print(f"skipped: {missing}; install python3-torch")
     sys.exit(77)
 
+RECENCY_KNOTS = 16
 CLS, MASK, HIDDEN_AGE, UNKNOWN_DX, UNKNOWN_RX, FEMALE, MALE, SEX_UNKNOWN, SPECIALS = range(9)
 BIN_DAYS, EPSILON = 30.4375, 1e-5
 SMALL = dict(hidden=16, layers=2, heads=4, feed_forward=16, age_hidden=16, age_bins=24, context=96,
@@ -37,6 +38,8 @@ def parameter_shapes(c, norm):
     layer_norm("embedding.norm")
     linear("age.input", a, c["age_bins"])
     linear("age.output", h, a)
+    if c.get("recency"):
+        shapes["recency.weight"] = (RECENCY_KNOTS, h)
     for i in range(c["layers"]):
         for part in ("query", "key", "value", "output"):
             linear(f"layers.{i}.attention.{part}", h, h)
@@ -148,6 +151,13 @@ def feed_forward(p, name, x):
     return linear(p, name + ".output", F.gelu(linear(p, name + ".input", x)))
 
 
+def hats(days):
+    """[n, knots] what each knot, 2^k - 1 days ago, gives to a token; the last holds for all before."""
+    knots = [2.0 ** k - 1.0 for k in range(RECENCY_KNOTS)]
+    columns = [np.interp(days, knots, np.eye(RECENCY_KNOTS)[k]) for k in range(RECENCY_KNOTS)]
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
 def encode(p, c, norm, tokens, ages, hidden):
     """One timeline to its states."""
     edges = torch.arange(c["age_bins"], dtype=torch.float64) * BIN_DAYS
@@ -155,7 +165,10 @@ def encode(p, c, norm, tokens, ages, hidden):
     age = linear(p, "age.output", F.gelu(linear(p, "age.input", bins)))
     codes = p["embedding.code.weight"]
     age = torch.where(hidden[:, None] == 1, codes[HIDDEN_AGE].expand_as(age), age)
-    x = layer_norm(p, "embedding.norm", codes[tokens] + age)
+    x = codes[tokens] + age
+    if c.get("recency"):  # the age of [CLS] is that of the as_of day
+        x = x + hats((ages[0] - ages).numpy()) @ p["recency.weight"]
+    x = layer_norm(p, "embedding.norm", x)
     for i in range(c["layers"]):
         a, f = f"layers.{i}.attention", f"layers.{i}.feed_forward"
         if norm == "post":
@@ -236,7 +249,8 @@ def make_case(c, norm, pooling, seed, onset=False):
     pooled, logits, losses, head_losses = run(p, c, norm, pooling, batch, targets)
     shape = [c[k] for k in ("hidden", "layers", "heads", "feed_forward", "age_hidden", "age_bins",
                             "context", "n_diagnoses", "n_medications")]
-    out = {"config": shape + [norm == "pre", pooling == "mean"] + ([True] if onset else []),
+    options = [onset, True] if c.get("recency") else [True] if onset else []
+    out = {"config": shape + [norm == "pre", pooling == "mean"] + options,
            "batch.offsets": batch["offsets"], "batch.tokens": batch["tokens"],
            "batch.age_days": batch["ages"], "batch.age_hidden": batch["hidden"],
            "targets.weights": targets["weights"], "targets.head_weights": targets["head_weights"],
@@ -249,6 +263,9 @@ def make_case(c, norm, pooling, seed, onset=False):
            "expected.pooled": pooled, "expected.logits": logits,
            "expected.losses": torch.stack(losses), "expected.head_losses": torch.stack(head_losses),
            "expected.steps": ten_steps(p, c, norm, pooling, batch, targets)}
+    if c.get("recency"):
+        out["batch.days_before"] = torch.cat([batch["ages"][a] - batch["ages"][a:b] for a, b in
+                                              zip(batch["offsets"], batch["offsets"][1:])])
     if onset:
         out["targets.onset"] = targets["onset"]
         out["targets.onset_weight"] = [targets["onset_weight"]]
@@ -298,6 +315,7 @@ def cases(wide):
             yield f"{norm}-{pooling}", make_case(SMALL, norm, pooling, 7)
     yield "onset-post-cls", make_case(SMALL, "post", "cls", 13, onset=True)
     yield "onset-pre-mean", make_case(SMALL, "pre", "mean", 13, onset=True)
+    yield "recency-pre-mean", make_case(dict(SMALL, recency=True), "pre", "mean", 17)
 
 
 def main():

@@ -51,8 +51,8 @@ static size_t read_integers(const golden *g, const char *name, int32_t *out)
 
 static rz_config read_config(const golden *g)
 {
-    int32_t v[12] = {0};
-    assert_in_range(read_integers(g, "config", v), 11, 12);
+    int32_t v[13] = {0};
+    assert_in_range(read_integers(g, "config", v), 11, 13);
     return (rz_config){.family = "encoder",
                        .size = "custom",
                        .hidden = v[0],
@@ -66,7 +66,8 @@ static rz_config read_config(const golden *g)
                        .n_medications = v[8],
                        .norm = v[9] != 0 ? RZ_NORM_PRE : RZ_NORM_POST,
                        .pooling = v[10] != 0 ? RZ_POOLING_MEAN : RZ_POOLING_CLS,
-                       .onset = v[11] != 0};
+                       .onset = v[11] != 0,
+                       .recency = v[12] != 0};
 }
 
 static void read_batch(golden *g)
@@ -87,6 +88,11 @@ static void read_batch(golden *g)
     read_integers(g, "batch.age_hidden", numbers);
     for (size_t i = 0; i < n_tokens; i++)
         g->batch.age_hidden[i] = (uint8_t)numbers[i];
+    if (!g->model->config.recency)
+        return;
+    float *days = read_floats(g, "batch.days_before", NULL);
+    memcpy(g->batch.days_before, days, n_tokens * sizeof *days);
+    free(days);
 }
 
 static void read_targets(golden *g)

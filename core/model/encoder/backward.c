@@ -284,7 +284,8 @@ static void layer_backward(encoder_pass *p)
     encoder_jobs_run(p);
 }
 
-/* Through dropout and norm of the embedding; the gradient of E[token] + age is left in dmiddle. */
+/* Through dropout and norm of the embedding; the gradient of the sum of vectors is left in dmiddle.
+ */
 static void embed_block_backward(void *context, size_t task, unsigned worker)
 {
     encoder_pass *p = context;
@@ -330,6 +331,12 @@ static void scatter_columns(void *context, size_t task, unsigned worker)
                                                      : s->dage_vector + s->age_index[row] * h;
         s->kernels->add(codes + code * h + column, d, RZ_LANES);
         s->kernels->add(age + column, d, RZ_LANES);
+        if (!p->model->config.recency)
+            continue;
+        encoder_recency place = encoder_recency_of(p->batch->days_before[p->first_token + row]);
+        float *knot = p->grads + s->layout.recency + place.knot * h + column;
+        s->kernels->axpy(knot, 1.0f - place.fraction, d, RZ_LANES);
+        s->kernels->axpy(knot + h, place.fraction, d, RZ_LANES);
     }
 }
 

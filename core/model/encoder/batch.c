@@ -19,6 +19,7 @@ static void put(rz_batch *b, size_t place, int32_t token, int32_t day, int32_t b
     b->tokens[place] = token;
     b->age_days[place] = age > 0 ? (float)age : 0.0f;
     b->age_hidden[place] = !known;
+    b->days_before[place] = 0.0f;
 }
 
 /* True when the code just put at `place` stands among those from `first` on, less than
@@ -52,6 +53,8 @@ static void append(const rz_model *model, const rz_timeline *timeline, int32_t a
             b->unmapped_systems[event->system]++;
         }
         put(b, end, token, event->day, timeline->birth_day);
+        if (event->day < as_of)
+            b->days_before[end] = (float)((int64_t)as_of - event->day);
         if (!repeats(b, start + 2, end, model->config.repeat_days))
             end++;
     }
@@ -61,6 +64,7 @@ static void append(const rz_model *model, const rz_timeline *timeline, int32_t a
         memmove(b->tokens + to, b->tokens + from, kept * sizeof *b->tokens);
         memmove(b->age_days + to, b->age_days + from, kept * sizeof *b->age_days);
         memmove(b->age_hidden + to, b->age_hidden + from, kept * sizeof *b->age_hidden);
+        memmove(b->days_before + to, b->days_before + from, kept * sizeof *b->days_before);
     }
     if (timeline->birth_day == RZ_DAY_NONE)
         memset(b->age_days + start, 0, (kept + 2) * sizeof *b->age_days);

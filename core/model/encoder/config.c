@@ -81,6 +81,16 @@ static rz_status read_choice(const json_t *json, const char *key, const char *co
                    text == NULL ? "" : text, names[0], names[1]);
 }
 
+/* Missing = false. */
+static rz_status read_flag(const json_t *json, const char *key, bool *out, rz_error *error)
+{
+    const json_t *flag = json_object_get(json, key);
+    if (flag != NULL && !json_is_boolean(flag))
+        return rz_fail(error, RZ_E_INVALID, "model config: %s must be true or false", key);
+    *out = json_is_true(flag);
+    return RZ_OK;
+}
+
 static rz_status check_shape(const rz_config *config, rz_error *error)
 {
     if (config->hidden % config->heads != 0)
@@ -123,10 +133,11 @@ rz_status encoder_config_parse(const json_t *json, rz_config *out, rz_error *err
     const json_t *dropout = json_object_get(json, "dropout");
     const json_t *mask_share = json_object_get(json, "mask_share"); /* keeps its default */
     const char *size = json_string_value(json_object_get(json, "size"));
-    const json_t *onset = json_object_get(json, "onset"); /* missing = false */
-    if (onset != NULL && !json_is_boolean(onset))
-        return rz_fail(error, RZ_E_INVALID, "model config: onset must be true or false");
-    config.onset = json_is_true(onset);
+    status = read_flag(json, "recency", &config.recency, error);
+    if (status == RZ_OK)
+        status = read_flag(json, "onset", &config.onset, error);
+    if (status != RZ_OK)
+        return status;
     if (!json_is_number(dropout))
         return rz_fail(error, RZ_E_INVALID, "model config: dropout must be a number");
     if (mask_share != NULL && !json_is_number(mask_share))
@@ -167,6 +178,8 @@ json_t *encoder_config_write(const rz_config *config)
                                       json_integer(*field(&copy, integers[i].offset)));
     failed |= json_object_set_new(json, "mask_share", json_real(six_digits(config->mask_share)));
     failed |= json_object_set_new(json, "dropout", json_real(six_digits(config->dropout)));
+    if (config->recency)
+        failed |= json_object_set_new(json, "recency", json_true());
     if (config->onset)
         failed |= json_object_set_new(json, "onset", json_true());
     if (failed != 0) {
@@ -186,7 +199,7 @@ typedef struct table_writer {
  * thousand steps would learn nothing but age. The age vector starts smaller than the code's, which
  * it is added to, so that tokens of one patient differ. Output layers start near zero. */
 static const double code_deviation = 0.3, age_input_deviation = 0.03, age_output_deviation = 0.02,
-                    output_deviation = 0.02;
+                    recency_deviation = 0.02, output_deviation = 0.02;
 
 /* How fast the age's weights learn beside all others. An age of 60 years adds up 720 columns of
  * age.input: AdamW moves each by the learning rate, all of them in one direction, and with the rate
@@ -277,6 +290,8 @@ rz_status encoder_tensor_table(const rz_config *c, rz_tensor_spec *out, size_t c
     set_rate(&w, age_input_rate);
     put_linear(&w, "age.output", age_output_deviation, h, a);
     set_rate(&w, age_output_rate);
+    if (c->recency)
+        put(&w, "recency", ".weight", recency_deviation, 2, RZ_ENCODER_RECENCY_KNOTS, h);
     for (int32_t layer = 0; layer < c->layers; layer++)
         put_layer(&w, c, layer);
     if (c->norm == RZ_NORM_PRE)
@@ -370,6 +385,8 @@ rz_status encoder_layout_find(const rz_model *model, encoder_layout *out, rz_err
     find_norm(&f, "embedding.norm", &layout.embedding_norm);
     find_linear(&f, "age.input", &layout.age_in, &layout.age_in_bias);
     find_linear(&f, "age.output", &layout.age_out, &layout.age_out_bias);
+    if (c->recency)
+        layout.recency = find(&f, "recency", ".weight");
     for (int32_t i = 0; i < c->layers; i++)
         find_layer(&f, i, &layout.layer[i]);
     if (c->norm == RZ_NORM_PRE)

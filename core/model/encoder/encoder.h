@@ -35,6 +35,8 @@ enum {
     RZ_ENCODER_SITE_EMBEDDING = 1,
     RZ_ENCODER_SITE_LAYERS = 2
 };
+/* Of recency: knot k lies 2^k - 1 days before the as_of day, the last one 89 years. */
+enum { RZ_ENCODER_RECENCY_KNOTS = 16 };
 #define RZ_ENCODER_EPSILON  1e-5f    /* of every layer norm */
 #define RZ_ENCODER_BIN_DAYS 30.4375f /* width of an age bin: a month */
 #define RZ_ENCODER_AGE_UNIT 36525.0f /* days of 100 years: the unit of the age loss */
@@ -60,6 +62,7 @@ typedef struct encoder_code_head_place {
 
 typedef struct encoder_layout {
     size_t codes, age_in, age_in_bias, age_out, age_out_bias;
+    size_t recency;                                /* where the configuration has it */
     encoder_norm_place embedding_norm, final_norm; /* final: norm = pre only */
     encoder_layer_place layer[RZ_ENCODER_LAYERS_MAX];
     encoder_code_head_place diagnoses, medications;
@@ -242,6 +245,22 @@ void encoder_age_prepare(rz_scratch *s, const rz_model *model);
 void encoder_age_forward(encoder_pass *p);
 void encoder_age_backward(encoder_pass *p);        /* reads dage_vector */
 void encoder_age_backward_finish(encoder_pass *p); /* once after the last tile */
+
+/* A place between two knots of recency: its vector is (1 - fraction) of `knot` and fraction of the
+ * next. Linear in days from knot to knot. */
+typedef struct encoder_recency {
+    uint32_t knot;
+    float fraction;
+} encoder_recency;
+
+static inline encoder_recency encoder_recency_of(float days_before)
+{
+    uint32_t knot = 0;
+    while (knot < RZ_ENCODER_RECENCY_KNOTS - 2 && days_before + 1.0f >= (float)(2u << knot))
+        knot++;
+    float width = (float)(1u << knot), fraction = (days_before + 1.0f - width) / width;
+    return (encoder_recency){knot, fraction < 1.0f ? fraction : 1.0f};
+}
 
 /* layers.c: from tokens to the last states; backward.c: from dx of the last states to gradients. */
 void encoder_layers_forward(encoder_pass *p);

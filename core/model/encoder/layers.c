@@ -82,7 +82,18 @@ static size_t block_rows(const encoder_pass *p, size_t task, size_t n)
     return left < p->block ? left : p->block;
 }
 
-/* x = dropout(LayerNorm(E[token] + age vector)); norm = pre: the stream, and its first norm. */
+/* Adds a token's recency, in two steps as the gradient goes back. */
+static void add_recency(const encoder_pass *p, size_t token, float *sum)
+{
+    size_t h = (size_t)p->model->config.hidden;
+    encoder_recency place = encoder_recency_of(p->batch->days_before[token]);
+    const float *knot = p->model->parameters + p->s->layout.recency + place.knot * h;
+    p->s->kernels->axpy(sum, 1.0f - place.fraction, knot, h);
+    p->s->kernels->axpy(sum, place.fraction, knot + h, h);
+}
+
+/* x = dropout(LayerNorm(E[token] + age vector + recency)); norm = pre: the stream, and its first
+ * norm. */
 static void embed_block(void *context, size_t task, unsigned worker)
 {
     encoder_pass *p = context;
@@ -99,6 +110,8 @@ static void embed_block(void *context, size_t task, unsigned worker)
                                                          : s->age_vector + s->age_index[r] * h;
         memcpy(sum, codes + (size_t)p->batch->tokens[token] * h, h * sizeof *sum);
         s->kernels->add(sum, age, h);
+        if (p->model->config.recency)
+            add_recency(p, token, sum);
         normalise(p, &s->embedding_norm, sum, r, out);
         if (dropout_row(p, RZ_ENCODER_SITE_EMBEDDING, token, keep) != NULL)
             s->kernels->multiply_row(out, out, keep, h);

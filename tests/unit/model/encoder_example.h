@@ -63,6 +63,7 @@ static inline void make_batch(const rz_model *model, const size_t *lengths, size
                                          : RZ_TOKEN_SPECIALS + code;
             batch->age_days[at] = (float)rz_rng_below(&rng, 36000);
             batch->age_hidden[at] = 0;
+            batch->days_before[at] = (float)rz_rng_below(&rng, 40000);
         }
         batch->offsets[i + 1] = (uint32_t)batch->n_tokens;
     }

@@ -279,8 +279,9 @@ static void hostile_configurations_are_refused(void **state)
         rz_status status;
     } cases[] = {
         {"rezept-model", "other-model", "format", RZ_E_UNSUPPORTED},
-        {"\"format_version\": 1", "\"format_version\": 3", "version 3", RZ_E_UNSUPPORTED},
-        {"\"format_version\": 1", "\"format_version\": 2", "is for an onset head", RZ_E_CORRUPT},
+        {"\"format_version\": 1", "\"format_version\": 4", "version 4", RZ_E_UNSUPPORTED},
+        {"\"format_version\": 1", "\"format_version\": 2", "the model described is of version 1",
+         RZ_E_CORRUPT},
         {"\"encoder\"", "\"diviner\"", "diviner", RZ_E_UNSUPPORTED},
         {"\"hidden\": 16", "\"hidden\": 8192", "parameters", RZ_E_CORRUPT},
         {"\"hidden\": 16", "\"hidden\": 32", "parameters", RZ_E_CORRUPT},

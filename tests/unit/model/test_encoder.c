@@ -38,7 +38,7 @@ static void configurations_go_to_json_and_back(void **state)
     rz_error error = {0};
     const rz_family *family = rz_family_find("encoder");
     rz_config config = small_config(RZ_NORM_PRE, RZ_POOLING_MEAN, RZ_MASKING_CODE), back;
-    config.onset = true;
+    config.onset = config.recency = true;
     json_t *json = family->config_write(&config);
     assert_non_null(json);
     check_ok(family->config_parse(json, &back, &error));
@@ -58,6 +58,7 @@ static void configurations_go_to_json_and_back(void **state)
                {"mask_share", "\"no\"", "mask_share"},
                {"context", "2", "context"},
                {"onset", "1", "onset"},
+               {"recency", "\"no\"", "recency must be true"},
                {"size", "\"a name that is too long\"", "size"}};
     for (size_t i = 0; i < RZ_COUNT(bad); i++) {
         json_t *copy = json_copy(json);
@@ -191,12 +192,14 @@ static void histories_become_tokens(void **state)
                               8 + 3};
     const float ages[] = {179, 179, 100, 130, 160, 170, 0, 0, 0,
                           190, 190, 130, 160, 170, 180, 1, 1, 0};
+    const float before[] = {0, 0, 79, 49, 19, 9, 0, 0, 79, 0, 0, 60, 30, 20, 10, 0, 0, 21};
     const uint32_t offsets[] = {0, 6, 9, 15, 18}, unmapped[] = {1, 0, 1, 0},
                    left_out[] = {0, 0, 1, 0};
     assert_int_equal(b.n_tokens, 18);
     assert_memory_equal(b.offsets, offsets, sizeof offsets);
     assert_memory_equal(b.tokens, tokens, sizeof tokens);
     assert_memory_equal(b.age_days, ages, sizeof ages);
+    assert_memory_equal(b.days_before, before, sizeof before);
     assert_memory_equal(b.unmapped, unmapped, sizeof unmapped);
     assert_memory_equal(b.left_out, left_out, sizeof left_out);
     for (size_t i = 0; i < 18; i++)
@@ -345,6 +348,7 @@ static void take_alone(const rz_batch *batch, size_t i, rz_batch *alone)
     memcpy(alone->tokens, batch->tokens + first, n * sizeof *batch->tokens);
     memcpy(alone->age_days, batch->age_days + first, n * sizeof *batch->age_days);
     memcpy(alone->age_hidden, batch->age_hidden + first, n);
+    memcpy(alone->days_before, batch->days_before + first, n * sizeof *batch->days_before);
 }
 
 static void check_same_alone(const rz_config *config)
@@ -384,6 +388,7 @@ static void a_patient_is_the_same_in_every_batch(void **state)
     for (rz_norm norm = RZ_NORM_POST; norm <= RZ_NORM_PRE; norm++)
         for (rz_pooling pooling = RZ_POOLING_CLS; pooling <= RZ_POOLING_MEAN; pooling++) {
             rz_config config = small_config(norm, pooling, RZ_MASKING_TOKEN);
+            config.recency = pooling == RZ_POOLING_MEAN;
             check_same_alone(&config);
         }
     rz_config real;

@@ -66,6 +66,7 @@ static void check_slope(rz_norm norm, rz_pooling pooling, bool pretrain, bool on
     rz_config config = small_config(norm, pooling, RZ_MASKING_CODE);
     training t;
     config.onset = onset;
+    config.recency = pooling == RZ_POOLING_MEAN;
     training_init(&t, &config, pretrain, NULL);
     size_t n = t.model->n_parameters;
     rz_scratch *scratch = NULL;
