@@ -40,6 +40,8 @@ static const rz_option table[] = {
      .help = "of finetune, all labels, all tasks in one model"},
     {"few-flags", RZ_OPTION_TEXT, "--epochs 10", .value = "FLAGS",
      .help = "of finetune, few labels, a model for each task"},
+    {"onset-flags", RZ_OPTION_TEXT, "--epochs 4", .value = "FLAGS",
+     .help = "of finetune --onset, all labels, every code at once"},
     {"baseline-flags", RZ_OPTION_TEXT, "--grid full", .value = "FLAGS", .help = "of baseline"},
     {"margin", RZ_OPTION_REAL, "0.05", 0, 1, .group = "Which size is enough", .value = "X",
      .help = "share of the best average precision that a smaller size may lose"},
@@ -164,6 +166,7 @@ static rz_status read_settings(const rz_options *options, study_settings *out, r
     out->pretrain_flags = rz_options_text(options, "pretrain-flags");
     out->finetune_flags = rz_options_text(options, "finetune-flags");
     out->few_flags = rz_options_text(options, "few-flags");
+    out->onset_flags = rz_options_text(options, "onset-flags");
     out->baseline_flags = rz_options_text(options, "baseline-flags");
     out->seeds = (unsigned)rz_options_int(options, "seeds");
     out->minutes = rz_options_real(options, "minutes");

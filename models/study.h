@@ -35,7 +35,7 @@ enum {
 typedef struct study_settings {
     const char *db, *out, *truth, *pretrained; /* truth, pretrained: NULL or a path */
     const char *tasks_folder, *command;        /* command: as it was given, for the report */
-    const char *pretrain_flags, *finetune_flags, *few_flags, *baseline_flags;
+    const char *pretrain_flags, *finetune_flags, *few_flags, *onset_flags, *baseline_flags;
     size_t n_tasks, n_sizes, n_labels, n_engines;
     rz_task *tasks;                 /* [n_tasks] */
     char sizes[PLAN_SIZES_MAX][16]; /* from small to large */
@@ -56,7 +56,7 @@ typedef struct planned_cell {
     size_t engine; /* … of models */
     size_t task;   /* SIZE_MAX: all of them in one model */
     size_t labels; /* 0 = all */
-    bool scratch;
+    study_init init;
     unsigned seed;
     size_t needs;          /* the cell that makes what this one begins with; SIZE_MAX = none */
     bool small;            /* cannot fill the cores: two run side by side */

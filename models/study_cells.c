@@ -183,14 +183,17 @@ static rz_status read_cell_arm(const json_t *json, const study_design *d, study_
                *init = text_of(json, "init");
     c->size = place_of(size, d->sizes, d->n_sizes);
     c->engine = place_of(engine, d->engines, d->n_engines);
-    c->init = strcmp(init, "scratch") == 0 ? STUDY_SCRATCH : STUDY_PRETRAINED;
+    int start = STUDY_INITS - 1;
+    while (start > 0 && strcmp(init, study_init_name((study_init)start)) != 0)
+        start--;
+    c->init = (study_init)start;
     if (c->kind == STUDY_BASELINE && c->engine == STUDY_NONE)
         return rz_fail(error, RZ_E_INVALID, "the study has no engine \"%.40s\"", engine);
     if (c->kind != STUDY_BASELINE && c->size == STUDY_NONE)
         return rz_fail(error, RZ_E_INVALID, "the study has no size \"%.40s\"", size);
     if (c->kind == STUDY_FINETUNE && c->init == STUDY_PRETRAINED && strcmp(init, "pretrained") != 0)
-        return rz_fail(error, RZ_E_FORMAT, "init \"%.40s\" is neither pretrained nor scratch",
-                       init);
+        return rz_fail(error, RZ_E_FORMAT,
+                       "init \"%.40s\" is neither pretrained nor scratch nor onset", init);
     if (c->kind == STUDY_PRETRAIN)
         return RZ_OK;
     const json_t *labels = json_object_get(json, "labels");

@@ -38,6 +38,9 @@ static void add_costs(study_findings *f)
     }
     const study_design *d = &f->results.design;
     f->wanted = d->n_tasks * (2 * d->n_sizes + d->n_engines) * d->n_labels * d->seeds;
+    /* Onsets are learnt from the whole record, never from few labels. */
+    if (d->n_labels > 0 && d->labels[d->n_labels - 1] == 0)
+        f->wanted += d->n_tasks * d->n_sizes * d->seeds;
 }
 
 /* ---- power laws ---- */
@@ -221,10 +224,10 @@ const char *study_shown_name(const study_findings *f)
 
 const char *study_arm_text(const study_design *d, study_arm arm, char out[STUDY_ARM_TEXT])
 {
+    static const char *const inits[STUDY_INITS] = {"pretrained", "from scratch", "all onsets"};
     if (arm.engine != STUDY_NONE)
         (void)snprintf(out, STUDY_ARM_TEXT, "%s", d->engines[arm.engine]);
     else
-        (void)snprintf(out, STUDY_ARM_TEXT, "%s %s", d->sizes[arm.size],
-                       arm.init == STUDY_SCRATCH ? "from scratch" : "pretrained");
+        (void)snprintf(out, STUDY_ARM_TEXT, "%s %s", d->sizes[arm.size], inits[arm.init]);
     return out;
 }

@@ -32,7 +32,7 @@ typedef struct study_findings {
     study_check *checks;               /* [n_tasks] owned */
     power_law by_parameters;
     power_law by_tokens[STUDY_SIZES_MAX];
-    study_cost pretrain[STUDY_SIZES_MAX], finetune[STUDY_SIZES_MAX][2];
+    study_cost pretrain[STUDY_SIZES_MAX], finetune[STUDY_SIZES_MAX][STUDY_INITS];
     study_cost baseline[STUDY_ENGINES_MAX];
     size_t done, wanted;     /* fits: task, arm, label count and seed, of the whole grid */
     json_t *held_out_opened; /* when, oldest first; owned */
@@ -47,7 +47,7 @@ void study_findings_done(study_findings *findings); /* accepts a zeroed one */
 const study_statistics *study_shown(const study_findings *f);
 const char *study_shown_name(const study_findings *f);
 
-/* "11m pretrained", "11m from scratch", "xgboost". */
+/* "11m pretrained", "11m from scratch", "11m all onsets", "xgboost". */
 enum { STUDY_ARM_TEXT = 80 };
 const char *study_arm_text(const study_design *design, study_arm arm, char out[STUDY_ARM_TEXT]);
 

@@ -47,12 +47,11 @@ static void name_cell(const study_settings *s, planned_cell *c)
     if (c->kind == STUDY_PRETRAIN)
         (void)snprintf(c->name, sizeof c->name, "pretrain-%s", s->sizes[c->size]);
     else
-        (void)snprintf(c->name, sizeof c->name, "%s%s-%s-%s-s%u",
+        (void)snprintf(c->name, sizeof c->name, "%s%s%s-%s-%s-s%u",
                        c->kind == STUDY_BASELINE ? s->engines[c->engine] : s->sizes[c->size],
-                       c->kind == STUDY_BASELINE ? ""
-                       : c->scratch              ? "-scratch"
-                                                 : "-pretrained",
-                       task, labels_text(c->labels, labels), c->seed);
+                       c->kind == STUDY_BASELINE ? "" : "-",
+                       c->kind == STUDY_BASELINE ? "" : study_init_name(c->init), task,
+                       labels_text(c->labels, labels), c->seed);
 }
 
 static void add(study_plan *p, planned_cell cell)
@@ -86,13 +85,13 @@ static void list_cells(study_plan *p)
                                           .seed = seed,
                                           .needs = SIZE_MAX});
             for (size_t i = 0; i < s->n_sizes; i++)
-                for (int scratch = 0; scratch < 2; scratch++)
+                for (int init = 0; init < (s->labels[l] > 0 ? STUDY_ONSET : STUDY_INITS); init++)
                     for (size_t t = 0; t < (s->labels[l] > 0 ? s->n_tasks : 1); t++)
                         add(p, (planned_cell){.kind = STUDY_FINETUNE,
                                               .size = i,
                                               .task = s->labels[l] > 0 ? t : SIZE_MAX,
                                               .labels = s->labels[l],
-                                              .scratch = scratch != 0,
+                                              .init = (study_init)init,
                                               .seed = seed,
                                               .needs = s->pretrained == NULL ? i : SIZE_MAX});
         }
@@ -136,14 +135,21 @@ static rz_status figure_sizes(const study_settings *s, figures *f, rz_error *err
     return status;
 }
 
+/* How the fine-tuning of a cell learns. */
+static const char *finetune_flags(const study_settings *s, const planned_cell *c)
+{
+    return c->init == STUDY_ONSET ? s->onset_flags
+           : c->labels > 0        ? s->few_flags
+                                  : s->finetune_flags;
+}
+
 static void estimate(const study_plan *p, const figures *f, planned_cell *c)
 {
     enum { DRAWS = 6 };
     const study_settings *s = p->settings;
     const char *flags = c->kind == STUDY_PRETRAIN   ? s->pretrain_flags
                         : c->kind == STUDY_BASELINE ? s->baseline_flags
-                        : c->labels > 0             ? s->few_flags
-                                                    : s->finetune_flags;
+                                                    : finetune_flags(s, c);
     double length = f->tokens / f->patients, copy = f->tokens * 2e-6; /* of the record, each time */
     double tasks = c->task == SIZE_MAX ? (double)s->n_tasks : 1.0;
     if (c->kind == STUDY_BASELINE) {
@@ -290,7 +296,7 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
         free(path);
     }
     return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, "
-                     "s:{s:s, s:s, s:s, s:s}}",
+                     "s:{s:s, s:s, s:s, s:s, s:s}}",
                      "format_version", 1, "code_version", REZEPT_VERSION, "command", s->command,
                      "db", s->db, "data_sha256", data_sha256, "tasks", tasks_json(s), "sizes",
                      texts(s->sizes[0], s->n_sizes, sizeof s->sizes[0]), "labels", labels, "seeds",
@@ -298,7 +304,7 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
                      texts(s->engines[0], s->n_engines, sizeof s->engines[0]), "margin", s->margin,
                      "prefer", s->prefer, "pretrained", pretrained, "truth", s->truth != NULL,
                      "flags", "pretrain", s->pretrain_flags, "finetune", s->finetune_flags, "few",
-                     s->few_flags, "baseline", s->baseline_flags);
+                     s->few_flags, "onset", s->onset_flags, "baseline", s->baseline_flags);
 }
 
 /* The folder may grow (more sizes, seeds, labels, tasks) but not hold cells of other data or ways
@@ -379,8 +385,8 @@ static rz_status write_study(const study_settings *s, rz_error *error)
 
 rz_status study_plan_make(const study_settings *s, study_plan *out, rz_error *error)
 {
-    size_t most =
-        s->n_sizes + (size_t)s->seeds * s->n_labels * s->n_tasks * (2 * s->n_sizes + s->n_engines);
+    size_t most = s->n_sizes + (size_t)s->seeds * s->n_labels * s->n_tasks *
+                                   (STUDY_INITS * s->n_sizes + s->n_engines);
     study_plan p = {.settings = s, .cells = calloc(most + 1, sizeof *p.cells)};
     rz_status status = p.cells != NULL ? RZ_OK
                                        : rz_fail(error, RZ_E_NO_MEMORY,
@@ -500,6 +506,24 @@ static void pretrain_commands(const study_settings *s, const planned_cell *cell,
     give_flags(c, failed, s->pretrain_flags);
 }
 
+/* The tasks of a cell: its own, or all of the study. */
+static void give_tasks(study_commands *c, bool *failed, const study_settings *s,
+                       const planned_cell *cell)
+{
+    give_pair(c, failed, "tasks", s->tasks_folder);
+    give(c, failed, "--task");
+    if (cell->task != SIZE_MAX) {
+        give(c, failed, "%s", s->tasks[cell->task].name);
+        return;
+    }
+    rz_buffer names;
+    rz_buffer_init(&names, 1 << 16);
+    for (size_t t = 0; t < s->n_tasks; t++)
+        *failed |= rz_buffer_addf(&names, "%s%s", t > 0 ? "," : "", s->tasks[t].name) != RZ_OK;
+    give(c, failed, "%s", names.data != NULL ? names.data : "");
+    rz_buffer_done(&names);
+}
+
 static void finetune_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
                               study_commands *c, bool *failed)
 {
@@ -510,29 +534,23 @@ static void finetune_commands(const study_settings *s, const planned_cell *cell,
         give(c, failed, "%s/%s", s->pretrained, s->sizes[cell->size]);
     else
         give(c, failed, "%s/pretrained/%s", s->out, s->sizes[cell->size]);
-    give_pair(c, failed, "tasks", s->tasks_folder);
-    give(c, failed, "--task");
-    if (cell->task != SIZE_MAX)
-        give(c, failed, "%s", s->tasks[cell->task].name);
-    else {
-        rz_buffer names;
-        rz_buffer_init(&names, 1 << 16);
-        for (size_t t = 0; t < s->n_tasks; t++)
-            *failed |= rz_buffer_addf(&names, "%s%s", t > 0 ? "," : "", s->tasks[t].name) != RZ_OK;
-        give(c, failed, "%s", names.data != NULL ? names.data : "");
-        rz_buffer_done(&names);
-    }
+    if (cell->init == STUDY_ONSET)
+        give(c, failed, "--onset");
+    else
+        give_tasks(c, failed, s, cell);
     give(c, failed, "--out");
     give(c, failed, "%s/models/%s", s->out, cell->name);
     give_labels(c, failed, cell);
-    if (cell->scratch)
+    if (cell->init == STUDY_SCRATCH)
         give(c, failed, "--scratch");
     give(c, failed, "--resume");
-    give_flags(c, failed, cell->labels > 0 ? s->few_flags : s->finetune_flags);
+    give_flags(c, failed, finetune_flags(s, cell));
     for (size_t i = 0; i < RZ_COUNT(splits); i++) {
         begin(c, failed, s, "evaluate", threads);
         give(c, failed, "--model");
         give(c, failed, "%s/models/%s", s->out, cell->name);
+        if (cell->init == STUDY_ONSET)
+            give_tasks(c, failed, s, cell);
         give_pair(c, failed, "split", splits[i]);
         give_pair(c, failed, "bootstraps", "0");
         if (s->truth != NULL)

@@ -12,7 +12,7 @@
 enum { TITLE = 160, LEVEL_ENGINES = 3, CURVE = 40 };
 
 /* What looks alike in all pictures. */
-enum { STYLE_PRETRAINED, STYLE_SCRATCH, STYLE_AGE_SEX = 4, STYLE_TRUTH = 6 };
+enum { STYLE_PRETRAINED, STYLE_SCRATCH, STYLE_AGE_SEX = 4, STYLE_TRUTH = 6, STYLE_ONSET = 7 };
 static const size_t engine_style[LEVEL_ENGINES] = {2, 3, 5};
 
 /* The marks of one arm along sizes or labels, or whatever is on the horizontal axis. */
@@ -55,13 +55,13 @@ void study_draw_sizes(const study_findings *f, size_t task, rz_page *p, rz_error
     const study_design *d = &f->results.design;
     const study_statistics *s = study_shown(f);
     const size_t labels = f->routed[task].labels;
-    marks start[2] = {{.n = 0}};
+    marks start[STUDY_INITS] = {{.n = 0}};
     rz_chart_level levels[RZ_CHART_LEVELS_MAX];
     size_t n_levels = 0;
     char title[TITLE], all[STUDY_LABELS_TEXT], what[64];
     const study_group *any = NULL;
     for (int size = 0; size < (int)d->n_sizes; size++)
-        for (int init = 0; init < 2; init++) {
+        for (int init = 0; init < STUDY_INITS; init++) {
             const study_arm arm = {size, STUDY_NONE, (study_init)init};
             const study_group *g = study_group_find(s, task, labels, arm);
             if (g != NULL)
@@ -82,7 +82,8 @@ void study_draw_sizes(const study_findings *f, size_t task, rz_page *p, rz_error
         levels[n_levels++] = (rz_chart_level){"age and sex alone", STYLE_AGE_SEX,
                                               any->age_sex_interval[STUDY_PRECISION].value};
     const rz_chart_marks shown[] = {drawn("pretrained", STYLE_PRETRAINED, &start[STUDY_PRETRAINED]),
-                                    drawn("from scratch", STYLE_SCRATCH, &start[STUDY_SCRATCH])};
+                                    drawn("from scratch", STYLE_SCRATCH, &start[STUDY_SCRATCH]),
+                                    drawn("all onsets", STYLE_ONSET, &start[STUDY_ONSET])};
     (void)snprintf(what, sizeof what, "%s labels", study_labels_text(d->labels[labels], all));
     title_of(f, task, what, title);
     const rz_axis x = {.label = "model size", .names = d->sizes, .n_names = d->n_sizes};
@@ -154,17 +155,17 @@ static double cpu_of(const study_findings *f, const study_group *g)
         sum += c->cpu_seconds / (double)c->n_tasks / (double)g->n_seeds;
     }
     const study_cost *start = g->arm.size != STUDY_NONE ? &f->pretrain[g->arm.size] : NULL;
-    bool pretrained = start != NULL && g->arm.init == STUDY_PRETRAINED && start->cells > 0;
+    bool pretrained = start != NULL && g->arm.init != STUDY_SCRATCH && start->cells > 0;
     return sum + (pretrained ? start->cpu_seconds / (double)start->cells : 0.0);
 }
 
-enum { COST_PRETRAINED, COST_SCRATCH, COST_BASELINE, COST_CHOSEN, COST_KINDS };
+enum { COST_PRETRAINED, COST_SCRATCH, COST_ONSET, COST_BASELINE, COST_CHOSEN, COST_KINDS };
 
 void study_draw_cost(const study_findings *f, size_t task, rz_page *p, rz_error *error)
 {
-    static const char *const names[] = {"pretrained", "from scratch", "baselines",
+    static const char *const names[] = {"pretrained", "from scratch", "all onsets", "baselines",
                                         "the size that answers"};
-    static const size_t styles[] = {STYLE_PRETRAINED, STYLE_SCRATCH, 2, 3};
+    static const size_t styles[] = {STYLE_PRETRAINED, STYLE_SCRATCH, STYLE_ONSET, 2, 3};
     const study_design *d = &f->results.design;
     const study_statistics *s = study_shown(f);
     const study_choice *c = &f->routed[task];
@@ -181,6 +182,7 @@ void study_draw_cost(const study_findings *f, size_t task, rz_page *p, rz_error 
         int k = engine                         ? COST_BASELINE
                 : chosen                       ? COST_CHOSEN
                 : g->arm.init == STUDY_SCRATCH ? COST_SCRATCH
+                : g->arm.init == STUDY_ONSET   ? COST_ONSET
                                                : COST_PRETRAINED;
         if (kind[k].n == STUDY_SIZES_MAX)
             continue;

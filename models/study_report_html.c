@@ -174,7 +174,7 @@ static void done(const study_findings *f, rz_page *p)
     rz_page_add(p, " of the ");
     rz_page_count(p, f->wanted);
     rz_page_add(p, " fits of the whole grid (task, size pretrained and from scratch or baseline, "
-                   "label count, seed); ");
+                   "label count, seed; and once a size and seed all onsets at once); ");
     rz_page_count(p, f->wanted > f->done ? f->wanted - f->done : 0);
     rz_page_add(p, " are left or were not asked for.</p>\n<p>held_out was opened ");
     size_t opened = json_array_size(f->held_out_opened);
@@ -353,7 +353,7 @@ static void contrast_name(const study_findings *f, const study_contrast *c,
     } else if (c->b == SIZE_MAX) {
         rz_page_add(p,
                     c->kind == STUDY_BELOW_TRUTH ? "minus the truth" : "minus age and sex alone");
-    } else if (a.size != choice->sizes[choice->chosen].size) {
+    } else if (a.size != choice->sizes[choice->chosen].size || c->kind == STUDY_ONSETS) {
         rz_page_text(p, study_arm_text(d, a, text));
         rz_page_add(p, " minus it");
     } else {
@@ -369,7 +369,8 @@ static bool of_choice(const study_statistics *s, const study_contrast *c,
     const study_arm own = choice->sizes[choice->chosen].group->arm, a = s->groups[c->a].arm;
     if (a.size == own.size && a.init == own.init)
         return true;
-    const study_arm b = c->kind == STUDY_SIZES ? s->groups[c->b].arm : a;
+    const bool either = c->kind == STUDY_SIZES || c->kind == STUDY_ONSETS;
+    const study_arm b = either ? s->groups[c->b].arm : a;
     return b.size == own.size && b.init == own.init;
 }
 
@@ -536,6 +537,7 @@ static void costs(const study_findings *f, rz_page *p, rz_error *error)
         cost_row(p, d->sizes[i], "pretraining", &f->pretrain[i]);
         cost_row(p, d->sizes[i], "fine-tuning, pretrained", &f->finetune[i][STUDY_PRETRAINED]);
         cost_row(p, d->sizes[i], "fine-tuning, from scratch", &f->finetune[i][STUDY_SCRATCH]);
+        cost_row(p, d->sizes[i], "fine-tuning, all onsets at once", &f->finetune[i][STUDY_ONSET]);
     }
     for (size_t i = 0; i < d->n_engines; i++)
         cost_row(p, d->engines[i], "baseline", &f->baseline[i]);

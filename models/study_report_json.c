@@ -12,8 +12,8 @@ static json_t *arm_json(const study_design *d, study_arm a)
 {
     if (a.engine != STUDY_NONE)
         return json_pack("{s:n, s:n, s:s}", "size", "init", "engine", d->engines[a.engine]);
-    return json_pack("{s:s, s:s, s:n}", "size", d->sizes[a.size], "init",
-                     a.init == STUDY_SCRATCH ? "scratch" : "pretrained", "engine");
+    return json_pack("{s:s, s:s, s:n}", "size", d->sizes[a.size], "init", study_init_name(a.init),
+                     "engine");
 }
 
 static json_t *labels_json(const study_design *d, size_t labels)
@@ -62,12 +62,11 @@ static json_t *group_json(const study_results *r, const study_group *g, const ch
 static json_t *contrast_json(const study_results *r, const study_statistics *s,
                              const study_contrast *c, const char *split)
 {
-    static const char *const kinds[] = {[STUDY_SIZES] = "size_minus_smaller_size",
-                                        [STUDY_PRETRAINING] = "pretrained_minus_scratch",
-                                        [STUDY_OVER_ENGINE] = "model_minus_engine",
-                                        [STUDY_OVER_AGE_SEX] = "minus_age_sex",
-                                        [STUDY_BELOW_TRUTH] = "minus_truth",
-                                        [STUDY_SHARE_OF_TRUTH] = "share_of_truth"};
+    static const char *const kinds[] = {
+        [STUDY_SIZES] = "size_minus_smaller_size", [STUDY_PRETRAINING] = "pretrained_minus_scratch",
+        [STUDY_ONSETS] = "onset_minus_pretrained", [STUDY_OVER_ENGINE] = "model_minus_engine",
+        [STUDY_OVER_AGE_SEX] = "minus_age_sex",    [STUDY_BELOW_TRUTH] = "minus_truth",
+        [STUDY_SHARE_OF_TRUTH] = "share_of_truth"};
     const study_group *a = &s->groups[c->a];
     return json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "split", split, "kind",
                      kinds[c->kind], "task", r->design.tasks[a->task].name, "labels",
@@ -119,9 +118,9 @@ static json_t *choices_json(const study_findings *f)
             rows,
             json_pack("{s:s, s:s, s:o, s:s, s:o, s:o, s:o, s:b, s:o}", "split", "tuning", "task",
                       r->design.tasks[c->task].name, "labels", labels_json(&r->design, c->labels),
-                      "init", c->init == STUDY_SCRATCH ? "scratch" : "pretrained", "best",
-                      size_or_null(r, c, c->best), "saturated", size_or_null(r, c, c->saturated),
-                      "chosen", size_or_null(r, c, c->chosen), "routed",
+                      "init", study_init_name(c->init), "best", size_or_null(r, c, c->best),
+                      "saturated", size_or_null(r, c, c->saturated), "chosen",
+                      size_or_null(r, c, c->chosen), "routed",
                       c->labels == f->routed[c->task].labels, "sizes", sizes));
     }
     return rows;
@@ -181,10 +180,11 @@ static json_t *costs_json(const study_findings *f)
     json_t *sizes = json_object(), *engines = json_object();
     for (size_t i = 0; i < d->n_sizes; i++)
         (void)json_object_set_new(sizes, d->sizes[i],
-                                  json_pack("{s:o, s:o, s:o}", "pretrain",
+                                  json_pack("{s:o, s:o, s:o, s:o}", "pretrain",
                                             cost_json(&f->pretrain[i]), "pretrained",
                                             cost_json(&f->finetune[i][STUDY_PRETRAINED]), "scratch",
-                                            cost_json(&f->finetune[i][STUDY_SCRATCH])));
+                                            cost_json(&f->finetune[i][STUDY_SCRATCH]), "onset",
+                                            cost_json(&f->finetune[i][STUDY_ONSET])));
     for (size_t i = 0; i < d->n_engines; i++)
         (void)json_object_set_new(engines, d->engines[i], cost_json(&f->baseline[i]));
     return json_pack("{s:o, s:o}", "sizes", sizes, "engines", engines);

@@ -100,6 +100,12 @@ const study_cell *study_pretraining(const study_results *r, int size)
     return NULL;
 }
 
+const char *study_init_name(study_init init)
+{
+    static const char *const names[STUDY_INITS] = {"pretrained", "scratch", "onset"};
+    return names[init];
+}
+
 const char *study_labels_text(size_t labels, char out[STUDY_LABELS_TEXT])
 {
     if (labels == 0)

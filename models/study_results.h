@@ -33,7 +33,9 @@ typedef struct study_design {
 } study_design;
 
 typedef enum study_kind { STUDY_PRETRAIN, STUDY_FINETUNE, STUDY_BASELINE } study_kind;
-typedef enum study_init { STUDY_PRETRAINED, STUDY_SCRATCH } study_init;
+/* How a fine-tuning begins and what it learns: tasks from a pretrained encoder or from scratch, or
+ * from the pretrained one the onsets of all codes at once, through which it answers the tasks. */
+typedef enum study_init { STUDY_PRETRAINED, STUDY_SCRATCH, STUDY_ONSET, STUDY_INITS } study_init;
 
 typedef struct study_cell {
     const char *name;
@@ -92,6 +94,9 @@ void study_results_done(study_results *results); /* accepts a zeroed one */
 
 /* The pretraining of a size; NULL where it is not finished, or not a part of the study. */
 const study_cell *study_pretraining(const study_results *results, int size);
+
+/* As files write it: "pretrained", "scratch", "onset". */
+const char *study_init_name(study_init init);
 
 /* "100", or "all" for 0; how a label count is written. */
 enum { STUDY_LABELS_TEXT = 24 };

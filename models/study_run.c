@@ -108,7 +108,8 @@ static void log_tail(const study_settings *settings, const planned_cell *cell, c
 /* The model of a cell whose scores are made is not needed again, unless the daemon may serve it. */
 static bool is_kept(const planned_cell *c)
 {
-    return c->kind == STUDY_FINETUNE && c->labels == 0 && !c->scratch && c->seed == 1;
+    return c->kind == STUDY_FINETUNE && c->labels == 0 && c->init == STUDY_PRETRAINED &&
+           c->seed == 1;
 }
 
 static void remove_folder(const char *path)
@@ -247,10 +248,8 @@ static json_t *cell_json(const runner *r, const slot *s)
     json_t *json = json_pack(
         "{s:s, s:s, s:s?, s:s?, s:s?, s:o, s:I, s:I, s:f, s:f, s:I, s:n, s:n, s:n, s:o}", "cell",
         c->name, "kind", kinds[c->kind], "size", baseline ? NULL : settings->sizes[c->size], "init",
-        c->kind != STUDY_FINETUNE ? NULL
-        : c->scratch              ? "scratch"
-                                  : "pretrained",
-        "engine", baseline ? settings->engines[c->engine] : NULL, "tasks", tasks, "labels",
+        c->kind == STUDY_FINETUNE ? study_init_name(c->init) : NULL, "engine",
+        baseline ? settings->engines[c->engine] : NULL, "tasks", tasks, "labels",
         (json_int_t)c->labels, "seed", (json_int_t)c->seed, "seconds", now_s() - s->begun,
         "cpu_seconds", s->cpu_seconds, "peak_bytes", (json_int_t)s->peak_kb * 1024, "model",
         "parameters", "tokens", "commands", commands_json(&s->commands));

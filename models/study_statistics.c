@@ -116,8 +116,8 @@ static rz_status columns_resample(columns *c, const char *task, rz_pool *pool,
 
 static int arm_order(study_arm a)
 {
-    return a.engine != STUDY_NONE ? 2 * STUDY_SIZES_MAX + a.engine
-                                  : a.size + (a.init == STUDY_SCRATCH ? STUDY_SIZES_MAX : 0);
+    return a.engine != STUDY_NONE ? STUDY_INITS * STUDY_SIZES_MAX + a.engine
+                                  : a.size + (int)a.init * STUDY_SIZES_MAX;
 }
 
 static study_arm arm_of(const study_cell *c)
@@ -337,12 +337,14 @@ static bool contrast_of(const study_group *a, const study_group *b, study_contra
 {
     if (a->task != b->task || a->labels != b->labels || a->arm.engine != STUDY_NONE)
         return false;
-    *kind = b->arm.engine != STUDY_NONE  ? STUDY_OVER_ENGINE
-            : a->arm.size == b->arm.size ? STUDY_PRETRAINING
-                                         : STUDY_SIZES;
+    *kind = b->arm.engine != STUDY_NONE       ? STUDY_OVER_ENGINE
+            : a->arm.size != b->arm.size      ? STUDY_SIZES
+            : a->arm.init == STUDY_PRETRAINED ? STUDY_PRETRAINING
+                                              : STUDY_ONSETS;
     return *kind == STUDY_OVER_ENGINE ||
-           (*kind == STUDY_PRETRAINING && a->arm.init == STUDY_PRETRAINED &&
-            b->arm.init == STUDY_SCRATCH) ||
+           (*kind == STUDY_PRETRAINING && b->arm.init == STUDY_SCRATCH) ||
+           (*kind == STUDY_ONSETS && a->arm.init == STUDY_ONSET &&
+            b->arm.init == STUDY_PRETRAINED) ||
            (*kind == STUDY_SIZES && a->arm.init == b->arm.init && a->arm.size > b->arm.size);
 }
 

@@ -40,6 +40,7 @@ typedef struct study_group {
 typedef enum study_contrast_kind {
     STUDY_SIZES,         /* a larger size minus a smaller one, the same start and labels */
     STUDY_PRETRAINING,   /* pretrained minus from scratch, the same size and labels */
+    STUDY_ONSETS,        /* all onsets at once minus pretrained for the task, the same size */
     STUDY_OVER_ENGINE,   /* encoder minus a baseline, the same labels */
     STUDY_OVER_AGE_SEX,  /* group minus age and sex alone, fitted on the same labels */
     STUDY_BELOW_TRUTH,   /* group minus the true risk as a score */

@@ -10,9 +10,9 @@ enum { WIDTH = 480, LEFT = 70, TOP = 40, FRAME_WIDTH = 390, FRAME_HEIGHT = 230, 
 
 static const char *const colors[RZ_CHART_STYLES] = {
     RZ_COLOR_BLUE, RZ_COLOR_ORANGE, RZ_COLOR_GREEN, RZ_COLOR_PURPLE,
-    "#b8860b",     "#0f766e",       "#374151"};
+    "#b8860b",     "#0f766e",       "#374151",      "#be185d"};
 static const char *const dashes[RZ_CHART_STYLES] = {"12 3", "6 4", "2 3", "9 3 2 3",
-                                                    "5 5",  "1 2", "8 4"};
+                                                    "5 5",  "1 2", "8 4", "10 2 2 2"};
 
 typedef struct range {
     double low, high;

@@ -5,7 +5,7 @@
 #include "base/buffer.h"
 #include "report/svg.h"
 
-enum { RZ_CHART_MARKS_MAX = 8, RZ_CHART_LEVELS_MAX = 8, RZ_CHART_STYLES = 7 };
+enum { RZ_CHART_MARKS_MAX = 8, RZ_CHART_LEVELS_MAX = 8, RZ_CHART_STYLES = 8 };
 
 /* Marks of one kind, told apart from others by shape and colour. NaN in y is left out. */
 typedef struct rz_chart_marks {

@@ -11,7 +11,8 @@ from training import Trained, attempt, history, read, train
 
 FLAGS = ("--pretrain-flags", "--steps 3 --evaluations 1 --tuning-tokens 1500 --batch-tokens 1000",
          "--finetune-flags", "--steps 2 --evaluations 1 --tuning-tokens 1500",
-         "--few-flags", "--steps 2 --evaluations 1", "--baseline-flags", "--grid small")
+         "--few-flags", "--steps 2 --evaluations 1",
+         "--onset-flags", "--steps 2 --evaluations 1 --tuning-tokens 1500", "--baseline-flags", "--grid small")
 
 
 class Study(Trained):
@@ -27,9 +28,10 @@ class Study(Trained):
         text = self.study("plan", "--labels", "20,all", "--dry-run")
         names = [line.split()[0] for line in text.splitlines()[1:] if "GB" in line]
         self.assertEqual(names[0], "pretrain-2.2m")
-        self.assertEqual(len(names), 1 + 2 * 2 * 2 + 2 * 2 + 2)
+        self.assertEqual(len(names), 1 + 2 * 2 * 2 + 2 * 2 + 2 + 1)
         self.assertIn("xgboost-ckd-20-s1", names)
         self.assertIn("2.2m-scratch-shared-all-s1", names)
+        self.assertIn("2.2m-onset-shared-all-s1", names)
         self.assertIn(f"{len(names)} cells, 0 done", text)
         self.assertEqual(self.cells("plan"), [])
 
@@ -47,10 +49,11 @@ class Study(Trained):
         names = self.cells("one")
         self.assertEqual(names, sorted(f"{n}.json" for n in (
             "pretrain-2.2m", "logistic-ckd-20-s1", "logistic-ckd-all-s1", "2.2m-pretrained-ckd-20-s1",
-            "2.2m-scratch-ckd-20-s1", "2.2m-pretrained-shared-all-s1", "2.2m-scratch-shared-all-s1")))
+            "2.2m-scratch-ckd-20-s1", "2.2m-pretrained-shared-all-s1", "2.2m-scratch-shared-all-s1",
+            "2.2m-onset-shared-all-s1")))
         for name, when in first.items():
             self.assertEqual(os.stat(self.at(f"one/cells/{name}")).st_mtime_ns, when)
-        self.assertIn("7 cells, 7 done", text)
+        self.assertIn("8 cells, 8 done", text)
         cell = read(self.at("one/cells/2.2m-pretrained-shared-all-s1.json"))
         self.assertEqual((cell["kind"], cell["size"], cell["init"], cell["labels"], cell["seed"],
                           cell["tasks"]), ("finetune", "2.2m", "pretrained", 0, 1, ["ckd"]))

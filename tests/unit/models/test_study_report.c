@@ -21,7 +21,7 @@ static double loss_at(int size, double tokens)
 }
 
 /* CKD grows with size, amlodipine stops at 11m; few labels and no pretraining cost precision. */
-static double noise_of(int task, int size, bool scratch, int labels)
+static double noise_of(int task, int size, study_init init, int labels)
 {
     static const double growing[] = {1.6, 1.0, 0.4}, saturating[] = {1.5, 0.5, 0.45};
     double least = task == 0 ? growing[size] : saturating[size];
@@ -29,7 +29,7 @@ static double noise_of(int task, int size, bool scratch, int labels)
            (labels == 100    ? 1.6
             : labels == 1000 ? 0.6
                              : 0.0) +
-           (scratch ? labels == 0 ? 0.3 : 1.2 : 0.0);
+           (init == STUDY_SCRATCH ? labels == 0 ? 0.3 : 1.2 : 0.0);
 }
 
 static void pretrain(int size)
@@ -53,14 +53,11 @@ static void pretrain(int size)
     made_cell_file(folder, &c, more);
 }
 
-static void fit(int size, const char *engine, bool scratch, int labels, int seed)
+static void fit(int size, const char *engine, study_init init, int labels, int seed)
 {
     char name[96];
     (void)snprintf(name, sizeof name, "%s-%s-%d-%d", engine != NULL ? engine : sizes[size],
-                   engine != NULL ? "counts"
-                   : scratch      ? "scratch"
-                                  : "pretrained",
-                   labels, seed);
+                   engine != NULL ? "counts" : study_init_name(init), labels, seed);
     made_cell c = {.name = name,
                    .kind = engine != NULL ? "baseline" : "finetune",
                    .engine = engine,
@@ -71,13 +68,14 @@ static void fit(int size, const char *engine, bool scratch, int labels, int seed
                    .model = engine == NULL};
     if (engine == NULL) {
         c.size = sizes[size];
-        c.init = scratch ? "scratch" : "pretrained";
+        c.init = study_init_name(init);
         c.parameters = parameters[size];
     }
     for (int t = 0; t < 2; t++)
-        c.noise[t] = engine == NULL                   ? noise_of(t, size, scratch, labels)
-                     : strcmp(engine, "xgboost") == 0 ? noise_of(t, 0, false, labels) + 0.1
-                                                      : noise_of(t, 0, false, labels) + 0.9;
+        c.noise[t] = engine == NULL ? noise_of(t, size, init, labels)
+                     : strcmp(engine, "xgboost") == 0
+                         ? noise_of(t, 0, STUDY_PRETRAINED, labels) + 0.1
+                         : noise_of(t, 0, STUDY_PRETRAINED, labels) + 0.9;
     made_fit(folder, &c, TUNING, HELD_OUT);
 }
 
@@ -95,13 +93,15 @@ static int make_study(void **state)
         pretrain(size);
         for (int l = 0; l < 3 && size < 3; l++)
             for (int seed = 1; seed <= (size == 2 ? 1 : SEEDS); seed++)
-                for (int scratch = 0; scratch < (size == 2 ? 1 : 2); scratch++)
-                    fit(size, NULL, scratch == 1, labels[l], seed);
+                for (study_init init = STUDY_PRETRAINED; init < STUDY_INITS; init++)
+                    if (init == STUDY_PRETRAINED || (init == STUDY_SCRATCH && size < 2) ||
+                        (init == STUDY_ONSET && labels[l] == 0))
+                        fit(size, NULL, init, labels[l], seed);
     }
     for (int l = 0; l < 3; l++)
         for (int seed = 1; seed <= SEEDS; seed++) {
-            fit(0, "xgboost", false, labels[l], seed);
-            fit(0, "logistic", false, labels[l], seed);
+            fit(0, "xgboost", STUDY_PRETRAINED, labels[l], seed);
+            fit(0, "logistic", STUDY_PRETRAINED, labels[l], seed);
         }
     return 0;
 }

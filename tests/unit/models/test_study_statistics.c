@@ -97,7 +97,7 @@ static const study_arm small = {0, STUDY_NONE, STUDY_PRETRAINED},
                        middle = {1, STUDY_NONE, STUDY_PRETRAINED},
                        large = {2, STUDY_NONE, STUDY_PRETRAINED},
                        scratch = {0, STUDY_NONE, STUDY_SCRATCH},
-                       trees = {STUDY_NONE, 0, STUDY_SCRATCH};
+                       onset = {0, STUDY_NONE, STUDY_ONSET}, trees = {STUDY_NONE, 0, STUDY_SCRATCH};
 
 static const study_contrast *contrast(const study_statistics *s, study_contrast_kind kind,
                                       study_arm a, study_arm b)
@@ -163,9 +163,10 @@ static void figures_are_means_over_seeds(void **state)
         made_add(&m, trees, seed, 2.5, 0);
         made_add(&m, small, seed, 1.0, 0.02);
         made_add(&m, scratch, seed, 3.0, 0);
+        made_add(&m, onset, seed, 0.2, 0);
     }
     check_ok(study_statistics_compute(&m.results, &m.panel, BOOTSTRAPS, 3, NULL, NULL, &s, &error));
-    assert_int_equal(s.n_groups, 3);
+    assert_int_equal(s.n_groups, 4);
     const study_group *g = study_group_find(&s, 0, 0, small);
     assert_int_equal(g->n_seeds, SEEDS);
     double precision = 0.0, auroc = 0.0;
@@ -199,7 +200,13 @@ static void figures_are_means_over_seeds(void **state)
     c = contrast(&s, STUDY_SHARE_OF_TRUTH, small, small);
     check_near(c->interval[STUDY_PRECISION].value, precision / s.truth[0][STUDY_PRECISION].value,
                1e-14);
-    assert_null(contrast(&s, STUDY_PRETRAINING, scratch, small)); /* once, in one direction */
+    c = contrast(&s, STUDY_ONSETS, onset, small);
+    assert_true(c != NULL && c->interval[STUDY_PRECISION].low > 0.0);
+    /* once, in one direction, and all onsets against their own size's tasks only */
+    assert_null(contrast(&s, STUDY_PRETRAINING, scratch, small));
+    assert_null(contrast(&s, STUDY_PRETRAINING, small, onset));
+    assert_null(contrast(&s, STUDY_ONSETS, scratch, small));
+    assert_null(contrast(&s, STUDY_ONSETS, onset, scratch));
     study_statistics_done(&s);
     made_done(&m);
 }
