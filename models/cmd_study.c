@@ -33,7 +33,8 @@ static const rz_option table[] = {
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
      .help = "true risks that simulate wrote (--truth)"},
     {"pretrain-flags", RZ_OPTION_TEXT,
-     "--norm pre --pooling mean --repeat-days 3650 --mask-share 0.4 --batch-tokens 1024 --epochs 3",
+     "--norm pre --pooling mean --repeat-days 3650 --recency --mask-share 0.4 --batch-tokens 1024 "
+     "--epochs 3",
      .group = "How cells learn (flags of the commands that they call)", .value = "FLAGS",
      .help = "of pretrain"},
     {"finetune-flags", RZ_OPTION_TEXT, "--negatives 8 --epochs 4", .value = "FLAGS",
