@@ -117,31 +117,6 @@ static size_t collect(const tuning_rows *rows, const double *logit, double *x, u
     return n;
 }
 
-static rz_status fit_age_sex(const rz_labels *l, size_t n_learnt, double shift, double *beta,
-                             rz_error *error)
-{
-    double *x = malloc((n_learnt + 1) * RZ_AGE_SEX_FEATURES * sizeof *x);
-    uint8_t *label = malloc(n_learnt + 1);
-    rz_status status = RZ_OK;
-    size_t n = 0;
-    if (x == NULL || label == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu labels", n_learnt);
-    for (size_t r = 0; status == RZ_OK && r < l->n_rows; r++) {
-        if (l->part[r] != RZ_SPLIT_TRAIN)
-            continue;
-        rz_age_sex_features((double)l->rows[r].age_years, l->rows[r].sex,
-                            x + n * RZ_AGE_SEX_FEATURES);
-        label[n++] = l->label[r] > 0.5f;
-    }
-    if (status == RZ_OK)
-        status = rz_logistic_regression(x, label, n, RZ_AGE_SEX_FEATURES, 1.0, beta, error);
-    if (status == RZ_OK)
-        beta[0] += shift;
-    free(x);
-    free(label);
-    return status;
-}
-
 static rz_status calibrate(const rz_labels *l, const tuning_rows *rows, const baseline_options *o,
                            baseline *b, rz_error *error)
 {
@@ -167,7 +142,7 @@ static rz_status calibrate(const rz_labels *l, const tuning_rows *rows, const ba
     }
     double shift = known ? rz_logit(options.prevalence) - rz_logit(prior) : 0.0;
     if (status == RZ_OK)
-        status = fit_age_sex(l, b->learnt.n, shift, b->head.age_sex_beta, error);
+        status = rz_age_sex_fit(l, 0, shift, b->head.age_sex_beta, error);
     free(x);
     free(label);
     return status;

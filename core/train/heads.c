@@ -32,8 +32,8 @@ typedef struct column { /* one head's labelled tuning rows */
     uint8_t *label;
 } column;
 
-static rz_status fit_age_sex(const rz_labels *l, size_t task, double shift, double *beta,
-                             rz_error *error)
+rz_status rz_age_sex_fit(const rz_labels *l, size_t task, double shift, double *beta,
+                         rz_error *error)
 {
     rz_label_counts counts = rz_labels_count(l, task, RZ_SPLIT_TRAIN);
     if (counts.positives < RZ_CALIBRATION_CLASS_MIN ||
@@ -163,7 +163,7 @@ static rz_status fit_head(const rz_labels *l, const rz_scored *s, const rz_task 
                        ? log(prevalence / (1.0 - prevalence)) - log(counted / (1.0 - counted))
                        : 0.0;
     if (status == RZ_OK)
-        status = fit_age_sex(l, t, shift, fitted.age_sex_beta, error);
+        status = rz_age_sex_fit(l, t, shift, fitted.age_sex_beta, error);
     for (size_t i = 0, at = 0; status == RZ_OK && i < s->n; i++) {
         const rz_label_row *row = &l->rows[s->row[i]];
         if (l->part[s->row[i] * l->n_tasks + t] != calibrated_part(l))

@@ -29,6 +29,13 @@ RZ_MUST_CHECK rz_status rz_heads_fit(const rz_model *model, rz_dataset *dataset,
                                      const rz_heads_options *options, rz_head *heads,
                                      rz_error *error);
 
+/* The age-and-sex baseline of a task, from the labels that are learnt from.
+ *   shift  added to its intercept: logit of the prevalence minus that of the labels
+ *   beta   [RZ_AGE_SEX_FEATURES + 1] stays as it is with fewer than 5 positives or negatives
+ * Errors  RZ_E_NO_MEMORY; those of rz_logistic_regression. */
+RZ_MUST_CHECK rz_status rz_age_sex_fit(const rz_labels *labels, size_t task, double shift,
+                                       double *beta, rz_error *error);
+
 /* Refuses tasks whose parts are too small to learn from or to calibrate on, before hours are spent.
  * Errors  RZ_E_INVALID naming the task, the part and the numbers. */
 RZ_MUST_CHECK rz_status rz_heads_check(const rz_labels *labels, const rz_task *tasks,
