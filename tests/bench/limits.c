@@ -3,6 +3,8 @@
 
 #include "bench.h"
 
+#include "tensor/kernels.h"
+
 #include <string.h>
 
 #if defined(__x86_64__)
@@ -128,6 +130,60 @@ __attribute__((target("avx2"))) static void int8_avx2(size_t rounds)
     EACH_CHAIN RENEW(sum[k]);
 }
 
+/* Six tiles of sums, as the products have them; the other two hold zeros, which cost the same. A
+ * round is a chain of each. */
+enum { TILES = 6 };
+
+__attribute__((target("amx-tile"))) static void shape_tiles(void)
+{
+    struct {
+        uint8_t palette, start, reserved[14];
+        uint16_t row_bytes[16];
+        uint8_t rows[16];
+    } shapes = {.palette = 1};
+    for (int t = 0; t < TILES + 2; t++) {
+        shapes.row_bytes[t] = 64;
+        shapes.rows[t] = 16;
+    }
+    _tile_loadconfig(&shapes);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    _tile_zero(4);
+    _tile_zero(5);
+    _tile_zero(6);
+    _tile_zero(7);
+}
+
+__attribute__((target("amx-tile,amx-bf16"))) static void bf16_tiles(size_t rounds)
+{
+    shape_tiles();
+    for (size_t i = 0; i < rounds; i++) {
+        _tile_dpbf16ps(0, 7, 6);
+        _tile_dpbf16ps(1, 7, 6);
+        _tile_dpbf16ps(2, 7, 6);
+        _tile_dpbf16ps(3, 7, 6);
+        _tile_dpbf16ps(4, 7, 6);
+        _tile_dpbf16ps(5, 7, 6);
+    }
+    _tile_release();
+}
+
+__attribute__((target("amx-tile,amx-int8"))) static void int8_tiles(size_t rounds)
+{
+    shape_tiles();
+    for (size_t i = 0; i < rounds; i++) {
+        _tile_dpbusd(0, 7, 6);
+        _tile_dpbusd(1, 7, 6);
+        _tile_dpbusd(2, 7, 6);
+        _tile_dpbusd(3, 7, 6);
+        _tile_dpbusd(4, 7, 6);
+        _tile_dpbusd(5, 7, 6);
+    }
+    _tile_release();
+}
+
 /* __builtin_cpu_supports of clang 14 does not know it. */
 static bool has_avx_vnni(void)
 {
@@ -142,6 +198,16 @@ static loop loop_of(bench_arithmetic kind, const char **reason)
     bool avx512 = __builtin_cpu_supports("avx512f"), avx2 = __builtin_cpu_supports("avx2");
     *reason = NULL;
     switch (kind) {
+    case BENCH_BF16_TILES:
+    case BENCH_INT8_TILES:
+        /* Whoever finds the kernels has asked Linux for tiles, too. Per chain of a round as all
+         * others, though there are fewer: 16 x 16 sums of 32 or 64 products. */
+        if (rz_kernels_find("amx") != NULL)
+            return kind == BENCH_BF16_TILES
+                       ? (loop){"amx-bf16", bf16_tiles, 16.0 * 16 * 32 * 2 * TILES / CHAINS}
+                       : (loop){"amx-int8", int8_tiles, 16.0 * 16 * 64 * 2 * TILES / CHAINS};
+        *reason = "this CPU lacks AMX, or Linux does not allow it";
+        return none;
     case BENCH_BF16:
         if (avx512 && __builtin_cpu_supports("avx512bf16"))
             return (loop){"avx512-bf16", bf16_avx512, 64.0};
@@ -174,13 +240,13 @@ static loop loop_of(bench_arithmetic kind, const char **reason)
 
 const char *bench_arithmetic_name(bench_arithmetic kind)
 {
-    static const char *const names[] = {"float32", "bf16", "int8"};
+    static const char *const names[] = {"float32", "bf16", "int8", "bf16 tiles", "int8 tiles"};
     return names[kind];
 }
 
 const char *bench_arithmetic_unit(bench_arithmetic kind)
 {
-    return kind == BENCH_INT8 ? "GOP/s" : "GFLOP/s";
+    return kind == BENCH_INT8 || kind == BENCH_INT8_TILES ? "GOP/s" : "GFLOP/s";
 }
 
 const char *bench_arithmetic_path(bench_arithmetic kind, const char **reason)

@@ -8,9 +8,11 @@
 #include "base/pool.h"
 
 typedef enum bench_arithmetic {
-    BENCH_FLOAT32, /* fused multiply-add */
-    BENCH_BF16,    /* VDPBF16PS */
-    BENCH_INT8,    /* VPDPBUSD, else VPMADDUBSW + VPMADDWD + VPADDD */
+    BENCH_FLOAT32,    /* fused multiply-add */
+    BENCH_BF16,       /* VDPBF16PS */
+    BENCH_INT8,       /* VPDPBUSD, else VPMADDUBSW + VPMADDWD + VPADDD */
+    BENCH_BF16_TILES, /* TDPBF16PS */
+    BENCH_INT8_TILES, /* TDPBUSD */
     BENCH_ARITHMETIC_COUNT
 } bench_arithmetic;
 
@@ -22,7 +24,7 @@ typedef enum bench_level {
     BENCH_LEVEL_COUNT
 } bench_level;
 
-const char *bench_arithmetic_name(bench_arithmetic kind); /* "float32", "bf16", "int8" */
+const char *bench_arithmetic_name(bench_arithmetic kind); /* "float32", "bf16", "int8 tiles" … */
 const char *bench_arithmetic_unit(bench_arithmetic kind); /* "GFLOP/s", "GOP/s" */
 const char *bench_level_name(bench_level level);          /* "L1" … "memory" */
 
