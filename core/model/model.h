@@ -143,6 +143,18 @@ typedef struct rz_family {
      * large. */
     rz_status (*onsets)(const rz_model *model, size_t first, size_t n, float *out,
                         rz_scratch *scratch, rz_error *error);
+    /* What each token of a batch counts for a logit: the logit's derivative by the token's weight,
+     * in which 1 is the token as it stands, 2 the same token standing there twice, and 0 its
+     * absence. To first order a timeline without some tokens loses the sum of theirs.
+     *
+     *   logits  [n_logits]            in   a head's place, or n_heads + the place of an onset's
+     * code out     [n_logits, n_tokens]  out  from a timeline's logit, by its own tokens
+     *
+     * Inference, so no dropout; one pass forward and n_logits backward, whose memory (activations
+     * of a tile, one layer's weights) is freed before it returns.
+     * Errors  RZ_E_RANGE for a logit that the model has not. Threads  as forward. */
+    rz_status (*attribute)(const rz_model *model, const rz_batch *batch, const size_t *logits,
+                           size_t n_logits, float *out, rz_scratch *scratch, rz_error *error);
 } rz_family;
 
 struct rz_model {

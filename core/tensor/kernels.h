@@ -49,6 +49,8 @@ typedef struct rz_attention_gradient {
     size_t ldo;
     float *dq, *dk, *dv; /* written; row distances ldq of dq, ldkv of dk and dv */
     size_t lddq, lddkv;
+    float *presence; /* [n_keys] written; d loss / d weight of each key, where its e^score counts
+                        weight times (at weight 1); NULL = not wanted */
 } rz_attention_gradient;
 
 typedef struct rz_kernels {

@@ -199,8 +199,17 @@ INLINE void softmax_row_backward(float *p, float *dp, size_t n, float log_sum_ex
         p[j] = dp[j] = 0.0f;
 }
 
+/* out [n] += Σ over rows of x [rows, BACK_KEYS]. */
+INLINE void add_rows(float *out, const float *x, size_t rows, size_t n)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t j = 0; j < n; j++)
+            out[j] += x[i * BACK_KEYS + j];
+}
+
 /* With P = softmax(scale · q kᵀ) and δ_i = Σ_d dout_id out_id:
- *   dv = Pᵀ dout; dS = P ∘ (dout vᵀ - δ); dq = scale · dS k; dk = scale · dSᵀ q. */
+ *   dv = Pᵀ dout; dS = P ∘ (dout vᵀ - δ); dq = scale · dS k; dk = scale · dSᵀ q;
+ *   presence_j = Σ_i dS_ij, because a weight w of key j adds log w to its scores. */
 void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                 float *scratch)
 {
@@ -211,6 +220,8 @@ void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradie
     transpose(kt, keys, a->k, a->ldkv, n, hd, a->scale * LOG2_E);
     transpose(vt, keys, a->v, a->ldkv, n, hd, 1.0f);
     memset(dkt, 0, 2 * hd * keys * sizeof *dkt);
+    if (g->presence != NULL)
+        memset(g->presence, 0, n * sizeof *g->presence);
     for (size_t j = 0; j < n; j++)
         for (size_t d = 0; d < wide; d++)
             k[j * wide + d] = d < hd ? a->k[j * a->ldkv + d] : 0.0f;
@@ -230,6 +241,8 @@ void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradie
             for (size_t i = 0; i < m; i++)
                 softmax_row_backward(p + i * BACK_KEYS, ds + i * BACK_KEYS, left,
                                      g->log_sum_exp[first + i], delta[i], a->scale);
+            if (g->presence != NULL)
+                add_rows(g->presence + key, ds, m, left);
             product(m, wide, left, ds, BACK_KEYS, 1, k + key * wide, wide, key > 0 ? dq : NULL,
                     wide, dq, wide);
             product(hd, width, m, q, 1, a->ldq, ds, BACK_KEYS, dkt + key, keys, dkt + key, keys);
@@ -238,6 +251,8 @@ void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradie
         for (size_t i = 0; i < m; i++)
             memcpy(g->dq + (first + i) * g->lddq, dq + i * wide, hd * sizeof *dq);
     }
+    for (size_t j = 0; g->presence != NULL && j < n; j++)
+        g->presence[j] /= a->scale;
     for (size_t j = 0; j < n; j++)
         for (size_t d = 0; d < hd; d++) {
             g->dk[j * g->lddkv + d] = dkt[d * keys + j];

@@ -186,7 +186,9 @@ static void attend_backward(void *context, size_t task, unsigned worker)
                                .dk = dqkv + h,
                                .dv = dqkv + 2 * h,
                                .lddq = first_only ? h : 3 * h,
-                               .lddkv = 3 * h};
+                               .lddkv = 3 * h,
+                               .presence = s->presence != NULL ? s->presence + head * s->rows + from
+                                                               : NULL};
     s->kernels->attention_backward(&a, &g, s->worker[worker].attention);
 }
 
@@ -238,24 +240,21 @@ static void join_first(encoder_pass *p)
     for (size_t seq = 0; seq < p->n_seqs; seq++) {
         size_t row = p->batch->offsets[p->first_seq + seq] - p->first_token;
         s->kernels->add(s->dx + row * h, s->dx_first + seq * h, h);
-        s->kernels->add(p->grads + place->qkv_bias, s->dq_first + seq * h, h);
+        if (p->grads != NULL)
+            s->kernels->add(p->grads + place->qkv_bias, s->dq_first + seq * h, h);
         if (!post)
             memcpy(s->dstream + row * h, s->dstream_first + seq * h, h * sizeof *s->dstream);
     }
 }
 
-static void layer_backward(encoder_pass *p)
+/* Gradients of what chain_block_backward went through, and of the queries, keys and values; the
+ * products wait for encoder_jobs_run. */
+static void chain_gradients(encoder_pass *p)
 {
-    rz_scratch *s = p->s;
-    rz_pool *pool = p->model->pool;
+    const rz_scratch *s = p->s;
     const encoder_layer_buffers *b = encoder_layer(p, p->layer);
     const encoder_layer_place *place = &s->layout.layer[p->layer];
     size_t h = (size_t)p->model->config.hidden, f = (size_t)p->model->config.feed_forward;
-    size_t n = p->n_tokens;
-    bool first_only = encoder_is_first_only(p, p->layer);
-    p->rows = first_only ? p->n_seqs : n;
-
-    rz_pool_run(pool, encoder_blocks(p->rows), chain_block_backward, p);
     const encoder_norm *up = encoder_norm_after(p, p->layer, 1),
                        *low = encoder_norm_after(p, p->layer, 0);
     const size_t places[] = {up->place.gain,  up->place.bias,  place->down_bias,  place->up_bias,
@@ -268,19 +267,40 @@ static void layer_backward(encoder_pass *p)
                     p->rows);
     encoder_job_add(p, s->training_precision, s->doutput, h, b->attended, h,
                     p->grads + place->output, h, h, p->rows);
+}
 
-    rz_pool_run(pool, p->n_seqs * (size_t)p->model->config.heads, attend_backward, p);
-    p->rows = n;
-    rz_pool_run(pool, encoder_blocks(n), project_block_backward, p);
-    encoder_partials_reduce(p, encoder_blocks(n), &place->qkv_bias, (const size_t[]){3 * h}, 1);
+static void project_gradients(encoder_pass *p)
+{
+    const rz_scratch *s = p->s;
+    const encoder_layer_buffers *b = encoder_layer(p, p->layer);
+    const encoder_layer_place *place = &s->layout.layer[p->layer];
+    size_t h = (size_t)p->model->config.hidden;
+    bool first_only = encoder_is_first_only(p, p->layer);
     size_t skip = first_only ? h : 0;
+    encoder_partials_reduce(p, encoder_blocks(p->n_tokens), &place->qkv_bias,
+                            (const size_t[]){3 * h}, 1);
     encoder_job_add(p, s->training_precision, s->dqkv + skip, 3 * h, b->x, h,
-                    p->grads + place->qkv + skip * h, 3 * h - skip, h, n);
-    if (first_only) {
-        join_first(p);
+                    p->grads + place->qkv + skip * h, 3 * h - skip, h, p->n_tokens);
+    if (first_only)
         encoder_job_add(p, s->training_precision, s->dq_first, h, s->x_first, h,
                         p->grads + place->qkv, h, h, p->n_seqs);
-    }
+}
+
+void encoder_layer_backward(encoder_pass *p)
+{
+    rz_pool *pool = p->model->pool;
+    bool first_only = encoder_is_first_only(p, p->layer);
+    p->rows = first_only ? p->n_seqs : p->n_tokens;
+    rz_pool_run(pool, encoder_blocks(p->rows), chain_block_backward, p);
+    if (p->grads != NULL)
+        chain_gradients(p);
+    rz_pool_run(pool, p->n_seqs * (size_t)p->model->config.heads, attend_backward, p);
+    p->rows = p->n_tokens;
+    rz_pool_run(pool, encoder_blocks(p->rows), project_block_backward, p);
+    if (p->grads != NULL)
+        project_gradients(p);
+    if (first_only)
+        join_first(p);
     encoder_jobs_run(p);
 }
 
@@ -348,7 +368,7 @@ void encoder_layers_backward(encoder_pass *p)
     memset(p->first_only ? s->dstream_first : s->dstream, 0, rows * h * sizeof(float));
     for (size_t layer = (size_t)p->model->config.layers; layer-- > 0;) {
         p->layer = layer;
-        layer_backward(p);
+        encoder_layer_backward(p);
     }
     rz_pool_run(p->model->pool, blocks, embed_block_backward, p);
     const encoder_norm_place *first = &s->layout.layer[0].attention_norm;

@@ -67,8 +67,7 @@ static rz_status check_targets(const rz_model *model, const rz_batch *batch, con
     return status;
 }
 
-/* Moves the pass to the next tile: as many whole timelines as fit. False after the last. */
-static bool next_tile(encoder_pass *p)
+bool encoder_next_tile(encoder_pass *p)
 {
     const uint32_t *offsets = p->batch->offsets;
     p->first_seq += p->n_seqs;
@@ -81,15 +80,15 @@ static bool next_tile(encoder_pass *p)
     return p->n_seqs > 0;
 }
 
-static rz_status prepare(encoder_pass *p, bool training, rz_error *error)
+rz_status encoder_prepare(encoder_pass *p, encoder_use use, rz_error *error)
 {
     rz_status status = check_batch(p->model, p->batch, error);
     if (status != RZ_OK)
         return status;
     size_t rows = p->batch->n_tokens < p->s->tile_tokens ? p->batch->n_tokens : p->s->tile_tokens;
-    status = encoder_scratch_grow(p->s, p->model, rows, training, p->batch->n_seqs, error);
+    status = encoder_scratch_grow(p->s, p->model, rows, use, p->batch->n_seqs, error);
     if (status == RZ_OK)
-        status = encoder_weights_prepare(p->s, p->model, training, error);
+        status = encoder_weights_prepare(p->s, p->model, use == RZ_ENCODER_TRAINING, error);
     return status;
 }
 
@@ -100,10 +99,10 @@ static rz_status encoder_forward(const rz_model *model, const rz_batch *batch, r
                       .s = scratch,
                       .batch = batch,
                       .first_only = model->config.pooling == RZ_POOLING_CLS};
-    rz_status status = prepare(&p, false, error);
+    rz_status status = encoder_prepare(&p, RZ_ENCODER_INFERENCE, error);
     if (status != RZ_OK)
         return status;
-    while (next_tile(&p)) {
+    while (encoder_next_tile(&p)) {
         encoder_layers_forward(&p);
         encoder_task_outputs(&p);
     }
@@ -145,7 +144,7 @@ static rz_status encoder_train(const rz_model *model, const rz_batch *batch,
                       .first_only = model->config.pooling == RZ_POOLING_CLS && !targets->pretrain};
     rz_status status = check_targets(model, batch, targets, error);
     if (status == RZ_OK)
-        status = prepare(&p, true, error);
+        status = encoder_prepare(&p, RZ_ENCODER_TRAINING, error);
     if (status != RZ_OK)
         return status;
     if (targets->pretrain) {
@@ -162,7 +161,7 @@ static rz_status encoder_train(const rz_model *model, const rz_batch *batch,
         memset(scratch->dage_whole, 0, bins * sizeof(float));
         memset(scratch->dage_part, 0, bins * sizeof(float));
     }
-    while (next_tile(&p))
+    while (encoder_next_tile(&p))
         train_tile(&p);
     if (grads != NULL)
         encoder_age_backward_finish(&p);
@@ -200,4 +199,5 @@ const rz_family rz_encoder_family = {
     .train = encoder_train,
     .onset_start = encoder_onset_start,
     .onsets = encoder_onsets,
+    .attribute = encoder_attribute,
 };

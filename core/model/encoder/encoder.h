@@ -14,6 +14,7 @@
  *   layers.c   forward                      backward.c the same backwards
  *   heads.c    losses of pretraining and tasks
  *   onset.c    the onset head: all codes at once
+ *   attribute.c  what each token counts for a logit
  *   encoder.c  the family: checks, tiles, order of the passes */
 #ifndef RZ_MODEL_ENCODER_ENCODER_H
 #define RZ_MODEL_ENCODER_ENCODER_H
@@ -91,8 +92,15 @@ enum {
 };
 
 typedef struct encoder_weight {
-    rz_weight forward, backward; /* backward: in training only */
+    rz_weight forward, backward; /* backward: not in inference */
 } encoder_weight;
+
+/* What memory is for, each use wanting more of every layer than the one before. */
+typedef enum encoder_use {
+    RZ_ENCODER_INFERENCE,
+    RZ_ENCODER_ATTRIBUTION, /* a scratch of its own: attribute.c */
+    RZ_ENCODER_TRAINING
+} encoder_use;
 
 /* One application of a layer norm: its place and what its gradient needs (NULL in inference). */
 typedef struct encoder_norm {
@@ -107,7 +115,7 @@ typedef struct encoder_layer_buffers { /* n = rows of the tile, padded */
     float *attended;                   /* [n, hidden] */
     float *log_sum_exp;                /* [heads, n] */
     float *middle;                     /* [n, hidden] what the feed-forward reads */
-    float *up;                         /* [n, feed_forward] before GELU; training only */
+    float *up;                         /* [n, feed_forward] before GELU; not in inference */
     encoder_norm attention_norm, feed_forward_norm;
 } encoder_layer_buffers;
 
@@ -147,7 +155,7 @@ struct rz_scratch {
     size_t tile_tokens;
 
     size_t rows; /* capacity of a tile, a multiple of RZ_ENCODER_BLOCK */
-    bool training;
+    encoder_use use;
     void *memory;                                           /* everything below that a tile needs */
     encoder_layer_buffers layer[RZ_ENCODER_LAYERS_MAX + 1]; /* [layers].x: the output */
     encoder_norm embedding_norm, final_norm;
@@ -163,6 +171,8 @@ struct rz_scratch {
     float *dx, *dx_first, *dstream, *dstream_first, *dmiddle, *ddown, *doutput,
         *dattended;                        /* [n, hidden] */
     float *dqkv, *dq_first, *dup, *active; /* active: GELU again */
+    float
+        *presence; /* [heads, n] gradient by the weights of keys; in attribution only, else NULL */
     float *dage_vector, *dage_up;
     float *partials; /* [blocks, partial_size] sums of one block, added up in order */
     size_t partial_size;
@@ -206,6 +216,11 @@ typedef struct encoder_pass {
     float weight;
 } encoder_pass;
 
+/* encoder.c: checks the batch, makes memory and panels; then as many whole timelines as fit into a
+ * tile, false after the last. */
+rz_status encoder_prepare(encoder_pass *p, encoder_use use, rz_error *error);
+bool encoder_next_tile(encoder_pass *p);
+
 /* config.c */
 rz_status encoder_config_parse(const json_t *json, rz_config *out, rz_error *error);
 json_t *encoder_config_write(const rz_config *config);
@@ -223,12 +238,15 @@ rz_status encoder_pretrain_targets(const rz_model *model, rz_batch *batch, uint6
 /* scratch.c */
 rz_status encoder_scratch_new(const rz_model *model, rz_scratch **out, rz_error *error);
 void encoder_scratch_free(rz_scratch *scratch);
-rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows, bool training,
+rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows, encoder_use use,
                                size_t n_seqs, rz_error *error);
 
 /* weights.c: panels of the parameters as they are now, and of the weights by name. */
 rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool training,
                                   rz_error *error);
+/* Backward panels of one layer, float32, in `panels` of so many bytes. */
+size_t encoder_layer_panels(const rz_scratch *s);
+void encoder_layer_pack(rz_scratch *s, const rz_model *model, size_t layer, void *panels);
 static inline const encoder_weight *encoder_layer_weight(const encoder_pass *p, size_t layer,
                                                          int which)
 {
@@ -265,6 +283,8 @@ static inline encoder_recency encoder_recency_of(float days_before)
 /* layers.c: from tokens to the last states; backward.c: from dx of the last states to gradients. */
 void encoder_layers_forward(encoder_pass *p);
 void encoder_layers_backward(encoder_pass *p);
+/* Layer p->layer alone: dx and dstream of its output become those of its input. */
+void encoder_layer_backward(encoder_pass *p);
 
 /* Buffers of a layer (in inference all share one set), the norm that follows a residual step
  * (0 after attention, 1 after the feed-forward), token of a row of the running stage, states. */
@@ -311,6 +331,9 @@ void encoder_onset_losses(encoder_pass *p);
 void encoder_onset_start(rz_model *model);
 rz_status encoder_onsets(const rz_model *model, size_t first, size_t n, float *out,
                          rz_scratch *scratch, rz_error *error);
+/* attribute.c */
+rz_status encoder_attribute(const rz_model *model, const rz_batch *batch, const size_t *logits,
+                            size_t n_logits, float *out, rz_scratch *scratch, rz_error *error);
 /* heads.c: the rows of the states that a timeline's pooling reads. */
 void encoder_pooled_rows(const encoder_pass *p, size_t seq, size_t *first, size_t *n);
 

@@ -41,11 +41,10 @@ static void norm_buffers(carver *c, encoder_norm *norm, encoder_norm_place place
     norm->inverse = floats(c, n, 1);
 }
 
-static void layer_buffers(carver *c, rz_scratch *s, const rz_config *config, size_t n,
-                          bool training)
+static void layer_buffers(carver *c, rz_scratch *s, const rz_config *config, size_t n, bool kept)
 {
     size_t h = (size_t)config->hidden, f = (size_t)config->feed_forward;
-    size_t layers = (size_t)config->layers, sets = training ? layers : 1;
+    size_t layers = (size_t)config->layers, sets = kept ? layers : 1;
     for (size_t i = 0; i < layers; i++) {
         encoder_layer_buffers *layer = &s->layer[i];
         *layer = (encoder_layer_buffers){0};
@@ -57,7 +56,7 @@ static void layer_buffers(carver *c, rz_scratch *s, const rz_config *config, siz
         layer->qkv = floats(c, n, 3 * h);
         layer->attended = floats(c, n, h);
         layer->middle = floats(c, n, h);
-        if (!training)
+        if (!kept)
             continue;
         layer->log_sum_exp = floats(c, (size_t)config->heads, n);
         layer->up = floats(c, n, f);
@@ -65,7 +64,7 @@ static void layer_buffers(carver *c, rz_scratch *s, const rz_config *config, siz
         norm_buffers(c, &layer->feed_forward_norm, layer->feed_forward_norm.place, n, h);
     }
     s->layer[layers] = (encoder_layer_buffers){0};
-    if (training)
+    if (kept)
         s->layer[layers].x = floats(c, n, h);
 }
 
@@ -122,9 +121,6 @@ static void gradient_buffers(carver *c, rz_scratch *s, const rz_config *config, 
     s->partial_size = age > chain ? age : chain;
     size_t blocks = encoder_blocks(n), loss_blocks = RZ_ENCODER_LOSS_ROWS / RZ_ENCODER_LOSS_BLOCK;
     s->partials = floats(c, blocks > loss_blocks ? blocks : loss_blocks, s->partial_size);
-    size_t bins = (size_t)config->age_bins + 1;
-    s->dage_whole = floats(c, bins, (size_t)config->age_hidden);
-    s->dage_part = floats(c, bins, (size_t)config->age_hidden);
 }
 
 static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config, bool training)
@@ -145,11 +141,12 @@ static void worker_buffers(carver *c, rz_scratch *s, const rz_config *config, bo
     }
 }
 
-static void lay_out(carver *c, rz_scratch *s, const rz_config *config, size_t n, bool training)
+static void lay_out(carver *c, rz_scratch *s, const rz_config *config, size_t n, encoder_use use)
 {
-    size_t h = (size_t)config->hidden;
+    size_t h = (size_t)config->hidden, bins = (size_t)config->age_bins + 1;
+    bool training = use == RZ_ENCODER_TRAINING, kept = use != RZ_ENCODER_INFERENCE;
     worker_buffers(c, s, config, training);
-    layer_buffers(c, s, config, n, training);
+    layer_buffers(c, s, config, n, kept);
     s->x_first = floats(c, n, h);
     s->q_first = floats(c, n, h);
     s->stream = floats(c, n, h);
@@ -157,15 +154,22 @@ static void lay_out(carver *c, rz_scratch *s, const rz_config *config, size_t n,
     s->embedding_norm = (encoder_norm){.place = s->layout.embedding_norm};
     s->final_norm = (encoder_norm){.place = s->layout.final_norm};
     age_buffers(c, s, config, n, training);
-    size_t bins = (size_t)config->age_bins + 1;
-    s->age_prefix = floats(c, bins, (size_t)config->age_hidden);
-    s->age_columns = floats(c, bins, (size_t)config->age_hidden);
-    if (!training)
+    if (use != RZ_ENCODER_ATTRIBUTION) { /* it borrows them */
+        s->age_prefix = floats(c, bins, (size_t)config->age_hidden);
+        s->age_columns = floats(c, bins, (size_t)config->age_hidden);
+    }
+    if (!kept)
         return;
     norm_buffers(c, &s->embedding_norm, s->layout.embedding_norm, n, h);
     norm_buffers(c, &s->final_norm, s->layout.final_norm, n, h);
-    loss_buffers(c, s, config);
     gradient_buffers(c, s, config, n);
+    if (!training) {
+        s->presence = floats(c, (size_t)config->heads, n);
+        return;
+    }
+    s->dage_whole = floats(c, bins, (size_t)config->age_hidden);
+    s->dage_part = floats(c, bins, (size_t)config->age_hidden);
+    loss_buffers(c, s, config);
 }
 
 static rz_status grow_outputs(rz_scratch *s, const rz_model *model, size_t n_seqs, rz_error *error)
@@ -188,18 +192,18 @@ static rz_status grow_outputs(rz_scratch *s, const rz_model *model, size_t n_seq
     return RZ_OK;
 }
 
-rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows, bool training,
+rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows, encoder_use use,
                                size_t n_seqs, rz_error *error)
 {
     rz_status status = grow_outputs(s, model, n_seqs, error);
-    if (status != RZ_OK || (s->memory != NULL && rows <= s->rows && (s->training || !training)))
+    if (status != RZ_OK || (s->memory != NULL && rows <= s->rows && use <= s->use))
         return status;
     rows = rows > 0 ? rows : 1;
     rows = encoder_blocks(rows > s->rows ? rows : s->rows) * RZ_ENCODER_BLOCK;
-    training = training || s->training;
+    use = use > s->use ? use : s->use;
     rz_scratch plan = *s;
     carver count = {0};
-    lay_out(&count, &plan, &model->config, rows, training);
+    lay_out(&count, &plan, &model->config, rows, use);
     void *memory = count.overflow ? NULL : aligned_alloc(64, count.used);
     if (memory == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of activations", count.used);
@@ -207,10 +211,10 @@ rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows
     free(s->memory);
     s->memory = memory;
     s->rows = rows;
-    s->training = training;
+    s->use = use;
     s->age_version = 0; /* the age columns lie in this block */
     carver place = {.base = memory};
-    lay_out(&place, s, &model->config, rows, training);
+    lay_out(&place, s, &model->config, rows, use);
     return RZ_OK;
 }
 

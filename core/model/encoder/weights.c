@@ -81,6 +81,13 @@ static void pack(void *context, size_t task, unsigned worker)
         rz_weight_pack(w, i);
 }
 
+/* A task: one panel. */
+static void pack_panel(void *context, size_t task, unsigned worker)
+{
+    (void)worker;
+    rz_weight_pack(context, task);
+}
+
 rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool training,
                                   rz_error *error)
 {
@@ -103,4 +110,24 @@ rz_status encoder_weights_prepare(rz_scratch *s, const rz_model *model, bool tra
         encoder_age_prepare(s, model);
     s->weights_version = s->age_version = model->parameters_version;
     return RZ_OK;
+}
+
+size_t encoder_layer_panels(const rz_scratch *s)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; s->path.packed && i < RZ_ENCODER_LAYER_WEIGHTS; i++)
+        bytes += rz_weight_bytes(&s->weight[i].backward);
+    return bytes;
+}
+
+void encoder_layer_pack(rz_scratch *s, const rz_model *model, size_t layer, void *panels)
+{
+    encoder_weight *weights = &s->weight[layer * RZ_ENCODER_LAYER_WEIGHTS];
+    char *next = panels;
+    for (size_t i = 0; s->path.packed && i < RZ_ENCODER_LAYER_WEIGHTS; i++) {
+        weights[i].backward.panels = next;
+        next += rz_weight_bytes(&weights[i].backward);
+        rz_pool_run(model->pool, rz_weight_panels(&weights[i].backward), pack_panel,
+                    &weights[i].backward);
+    }
 }

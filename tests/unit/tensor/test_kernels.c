@@ -282,6 +282,7 @@ typedef struct attention_case {
     size_t queries, keys, hd;
     double q[KEYS_MAX * HEAD_MAX], k[KEYS_MAX * HEAD_MAX], v[KEYS_MAX * HEAD_MAX];
     double weight[KEYS_MAX * HEAD_MAX], out[KEYS_MAX * HEAD_MAX];
+    double shares[KEYS_MAX]; /* weights of the keys; 1 in the function that is computed */
 } attention_case;
 
 static double attention_loss(void *context)
@@ -294,7 +295,7 @@ static double attention_loss(void *context)
             double score = 0.0;
             for (size_t d = 0; d < c->hd; d++)
                 score += c->q[i * c->hd + d] * c->k[j * c->hd + d];
-            p[j] = exp(score / sqrt((double)c->hd));
+            p[j] = c->shares[j] * exp(score / sqrt((double)c->hd));
             sum += p[j];
         }
         for (size_t d = 0; d < c->hd; d++) {
@@ -314,7 +315,7 @@ static void check_attention(const rz_kernels *k, double size, size_t queries, si
     static attention_case c;
     static float q[KEYS_MAX * HEAD_MAX], key[KEYS_MAX * HEAD_MAX], v[KEYS_MAX * HEAD_MAX],
         weight[KEYS_MAX * HEAD_MAX], out[KEYS_MAX * HEAD_MAX], dq[KEYS_MAX * HEAD_MAX],
-        dk[KEYS_MAX * HEAD_MAX], dv[KEYS_MAX * HEAD_MAX], lse[KEYS_MAX];
+        dk[KEYS_MAX * HEAD_MAX], dv[KEYS_MAX * HEAD_MAX], lse[KEYS_MAX], presence[KEYS_MAX];
     static double wanted[KEYS_MAX * HEAD_MAX];
     fill(q, queries * hd, 1, size);
     fill(key, keys * hd, 2, size);
@@ -327,6 +328,8 @@ static void check_attention(const rz_kernels *k, double size, size_t queries, si
     widen(c.k, key, keys * hd);
     widen(c.v, v, keys * hd);
     widen(c.weight, weight, queries * hd);
+    for (size_t j = 0; j < keys; j++)
+        c.shares[j] = 1.0;
     float *scratch = calloc(rz_attention_scratch(keys, hd), sizeof *scratch);
     assert_non_null(scratch);
     rz_attention a = {.n_queries = queries,
@@ -349,7 +352,8 @@ static void check_attention(const rz_kernels *k, double size, size_t queries, si
                                .dk = dk,
                                .dv = dv,
                                .lddq = hd,
-                               .lddkv = hd};
+                               .lddkv = hd,
+                               .presence = presence};
     k->attention_backward(&a, &g, scratch);
     free(scratch);
     if (!slopes)
@@ -360,6 +364,8 @@ static void check_attention(const rz_kernels *k, double size, size_t queries, si
     check_near(distance(dk, wanted, keys * hd), 0.0, 1e-4);
     differences(attention_loss, &c, c.v, keys * hd, wanted);
     check_near(distance(dv, wanted, keys * hd), 0.0, 1e-4);
+    differences(attention_loss, &c, c.shares, keys, wanted);
+    check_near(distance(presence, wanted, keys), 0.0, 1e-4);
 }
 
 static void attention(void **state)
