@@ -1,8 +1,11 @@
-/* Which codes of a history a risk rests on: each is left out in turn and the change of the logit is
- * what it contributed. Codes interact, so the changes do not add up to the whole; they rank.
+/* Which codes of a history a risk rests on. One backward pass says, to first order, how the logit
+ * would change without each token (rz_family.attribute); the codes with the largest sums are then
+ * left out in turn, all occurrences at a time, and the change of the risk is what a code
+ * contributed. Codes interact, so the changes do not add up to the whole; they rank.
  *
- * At most VARIANTS_MAX codes are tried, the most recent and then the most frequent first, because
- * the cost is one more pass through the model for each. */
+ * A risk tries CONFIRMED_MAX codes at most, so that with the unchanged history it is one packed
+ * batch of 32; a code that several risks of a patient try is left out once for all of them. What a
+ * risk tries does not depend on which others are asked for. */
 #include "predict/predictor_own.h"
 
 #include "base/size.h"
@@ -11,12 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VARIANTS_MAX = 64 };
+enum { CONFIRMED_MAX = 31, UNUSED = UINT32_MAX };
 
 typedef struct candidate {
     int32_t token;
     int32_t first_day, last_day;
     uint32_t events;
+    uint32_t variant; /* among those that are left out; UNUSED */
 } candidate;
 
 /* One patient's explanation while it is made. */
@@ -24,13 +28,18 @@ typedef struct explanation {
     rz_timeline_event *events; /* [n_events] those that are tokens, as known on the day */
     int32_t *tokens;           /* [n_events] */
     size_t n_events;
-    candidate *codes; /* [n_codes] distinct codes; the first n_variants are left out in turn */
+    candidate *codes; /* [n_codes] distinct codes that the model reads, by token */
     size_t n_codes, n_variants;
-    rz_timeline_event *left;  /* the events of the variants, n_variants x window at most */
+    size_t *heads; /* [n_heads] of the rows that have a risk */
+    size_t n_heads;
+    double *counts;           /* [n_heads, n_codes] sums of attribution */
+    uint32_t *ranked;         /* [n_heads, n_codes] codes, the largest sum first */
+    uint32_t *removed;        /* [n_codes] the code of each variant */
+    rz_timeline_event *left;  /* the events of the variants */
     rz_timeline *timelines;   /* [n_variants] */
     const rz_timeline **list; /* [n_variants] */
     int32_t *days;            /* [n_variants] */
-    float *logits;            /* [n_variants, n_heads] */
+    float *logits;            /* [n_variants, all heads] */
 } explanation;
 
 static void explanation_done(explanation *e)
@@ -38,6 +47,10 @@ static void explanation_done(explanation *e)
     free(e->events);
     free(e->tokens);
     free(e->codes);
+    free(e->heads);
+    free(e->counts);
+    free(e->ranked);
+    free(e->removed);
     free(e->left);
     free(e->timelines);
     free(e->list);
@@ -70,72 +83,127 @@ static rz_status collect_events(explanation *e, const rz_model *model, const rz_
     return RZ_OK;
 }
 
-/* The most recent, then the most frequent; the token decides between equals. */
-static int by_weight(const void *a, const void *b)
+static int by_token(const void *a, const void *b)
 {
     const candidate *x = a, *y = b;
-    if (x->last_day != y->last_day)
-        return x->last_day > y->last_day ? -1 : 1;
-    if (x->events != y->events)
-        return x->events > y->events ? -1 : 1;
     return (x->token > y->token) - (x->token < y->token);
 }
 
-/* Distinct codes of the history that the model reads; unknown codes have no name to show. */
-static rz_status collect_codes(explanation *e, const rz_model *model, rz_error *error)
+static candidate *find_code(const explanation *e, int32_t token)
 {
-    size_t n_tokens =
-        RZ_TOKEN_SPECIALS + model->vocabulary->n_diagnoses + model->vocabulary->n_medications;
-    size_t window = (size_t)model->config.context;
-    size_t oldest = e->n_events > window ? e->n_events - window : 0;
-    uint32_t *place = calloc(n_tokens, sizeof *place); /* 1 + index into codes */
-    e->codes = calloc(e->n_events > 0 ? e->n_events : 1, sizeof *e->codes);
-    if (place == NULL || e->codes == NULL) {
-        free(place);
+    const candidate key = {.token = token};
+    return e->n_codes == 0 ? NULL : bsearch(&key, e->codes, e->n_codes, sizeof *e->codes, by_token);
+}
+
+/* Distinct codes among the tokens that the model reads; unknown codes have no name to show. Days
+ * and numbers are of all events known, also of those that the model no longer reads. */
+static rz_status collect_codes(explanation *e, const rz_batch *batch, rz_error *error)
+{
+    size_t n = 0;
+    e->codes = calloc(batch->n_tokens, sizeof *e->codes);
+    if (e->codes == NULL)
         return no_memory(error);
-    }
-    for (size_t i = oldest; i < e->n_events; i++) {
-        int32_t token = e->tokens[i];
-        if (token < RZ_TOKEN_SPECIALS || place[token] != 0)
-            continue;
-        e->codes[e->n_codes++] =
-            (candidate){.token = token, .first_day = RZ_DAY_MAX, .last_day = RZ_DAY_MIN};
-        place[token] = (uint32_t)e->n_codes;
-    }
+    for (size_t i = 0; i < batch->n_tokens; i++)
+        if (batch->tokens[i] >= RZ_TOKEN_SPECIALS)
+            e->codes[n++] = (candidate){.token = batch->tokens[i],
+                                        .first_day = RZ_DAY_MAX,
+                                        .last_day = RZ_DAY_MIN,
+                                        .variant = UNUSED};
+    qsort(e->codes, n, sizeof *e->codes, by_token);
+    for (size_t i = 0; i < n; i++)
+        if (i == 0 || e->codes[i].token != e->codes[e->n_codes - 1].token)
+            e->codes[e->n_codes++] = e->codes[i];
     for (size_t i = 0; i < e->n_events; i++) {
-        if (place[e->tokens[i]] == 0)
-            continue;
-        candidate *code = &e->codes[place[e->tokens[i]] - 1];
+        candidate *code = find_code(e, e->tokens[i]);
         int32_t day = e->events[i].day;
+        if (code == NULL)
+            continue;
         code->first_day = day < code->first_day ? day : code->first_day;
         code->last_day = day > code->last_day ? day : code->last_day;
         code->events++;
     }
-    free(place);
-    qsort(e->codes, e->n_codes, sizeof *e->codes, by_weight);
-    e->n_variants = e->n_codes < VARIANTS_MAX ? e->n_codes : VARIANTS_MAX;
     return RZ_OK;
 }
 
-/* The history without one code. A model reads the newest events only, so no more are copied than
- * its context holds. */
+/* What each code counts for each risk: the sum over its tokens. */
+static rz_status attribute(explanation *e, rz_predictor *predictor, const rz_batch *batch,
+                           rz_error *error)
+{
+    const rz_model *model = predictor->checkpoint.model;
+    float *tokens = calloc(e->n_heads, batch->n_tokens * sizeof *tokens);
+    e->counts = calloc(e->n_heads, e->n_codes * sizeof *e->counts);
+    rz_status status = tokens == NULL || e->counts == NULL
+                           ? no_memory(error)
+                           : model->family->attribute(model, batch, e->heads, e->n_heads, tokens,
+                                                      predictor->scratch, error);
+    for (size_t k = 0; k < e->n_heads && status == RZ_OK; k++)
+        for (size_t i = 0; i < batch->n_tokens; i++) {
+            const candidate *code = find_code(e, batch->tokens[i]);
+            if (code != NULL)
+                e->counts[k * e->n_codes + (size_t)(code - e->codes)] +=
+                    (double)tokens[k * batch->n_tokens + i];
+        }
+    free(tokens);
+    return status;
+}
+
+/* How many codes each risk tries. */
+static size_t tried(const explanation *e)
+{
+    return e->n_codes < CONFIRMED_MAX ? e->n_codes : CONFIRMED_MAX;
+}
+
+/* The largest first; equals by token. Only those that are tried need to be in order. */
+static rz_status choose(explanation *e, rz_error *error)
+{
+    e->ranked = calloc(e->n_heads, e->n_codes * sizeof *e->ranked);
+    e->removed = calloc(e->n_codes, sizeof *e->removed);
+    if (e->ranked == NULL || e->removed == NULL)
+        return no_memory(error);
+    for (size_t k = 0; k < e->n_heads; k++) {
+        const double *counts = e->counts + k * e->n_codes;
+        uint32_t *ranked = e->ranked + k * e->n_codes;
+        size_t n = 0;
+        for (size_t c = 0; c < e->n_codes; c++) {
+            size_t at = n;
+            while (at > 0 && fabs(counts[ranked[at - 1]]) < fabs(counts[c]))
+                at--;
+            if (at == CONFIRMED_MAX)
+                continue;
+            n = n < tried(e) ? n + 1 : n;
+            memmove(&ranked[at + 1], &ranked[at], (n - at - 1) * sizeof *ranked);
+            ranked[at] = (uint32_t)c;
+        }
+        for (size_t i = 0; i < n; i++) {
+            candidate *code = &e->codes[ranked[i]];
+            if (code->variant != UNUSED)
+                continue;
+            code->variant = (uint32_t)e->n_variants;
+            e->removed[e->n_variants++] = ranked[i];
+        }
+    }
+    return RZ_OK;
+}
+
+/* The history without one code. A model reads the newest tokens only, so no more events are copied
+ * than its context holds, unless it passes over some of them. */
 static rz_status make_variants(explanation *e, const rz_model *model, const rz_timeline *timeline,
                                int32_t as_of, rz_error *error)
 {
-    size_t window = (size_t)model->config.context, n = e->n_variants;
-    size_t length = e->n_events < window ? e->n_events : window;
-    e->left = calloc(n * length, sizeof *e->left);
+    size_t window = model->config.repeat_days > 0 ? SIZE_MAX : (size_t)model->config.context;
+    size_t n = e->n_variants, length = e->n_events < window ? e->n_events : window;
+    e->left = calloc(n, length * sizeof *e->left);
     e->timelines = calloc(n, sizeof *e->timelines);
     e->list = calloc(n, sizeof *e->list);
     e->days = calloc(n, sizeof *e->days);
-    e->logits = calloc(n * model->n_heads, sizeof *e->logits);
+    e->logits = calloc(n, model->n_heads * sizeof *e->logits);
     if (e->left == NULL || e->timelines == NULL || e->list == NULL || e->days == NULL ||
         e->logits == NULL)
         return no_memory(error);
     for (size_t v = 0; v < n; v++) {
         rz_timeline_event *end = e->left + (v + 1) * length, *first = end;
         for (size_t i = e->n_events; i-- > 0 && (size_t)(end - first) < length;)
-            if (e->tokens[i] != e->codes[v].token)
+            if (e->tokens[i] != e->codes[e->removed[v]].token)
                 *--first = e->events[i];
         e->timelines[v] = *timeline;
         e->timelines[v].events = first;
@@ -163,44 +231,80 @@ static void insert(rz_risk *row, unsigned limit, const rz_contribution *contribu
     row->n_contributions = n;
 }
 
-static void rank(const explanation *e, const rz_model *model, unsigned limit, rz_risk *row)
+static void confirm(const explanation *e, const rz_predictor *predictor, const uint32_t *ranked,
+                    unsigned limit, rz_risk *row)
 {
-    for (size_t v = 0; v < e->n_variants; v++) {
-        const candidate *code = &e->codes[v];
+    const rz_model *model = predictor->checkpoint.model;
+    for (size_t i = 0; i < tried(e); i++) {
+        const candidate *code = &e->codes[ranked[i]];
         const rz_vocabulary_entry *entry =
             &model->vocabulary->entries[code->token - RZ_TOKEN_SPECIALS];
-        rz_contribution contribution = {
-            .kind = entry->kind,
-            .system = entry->system,
-            .first_day = code->first_day,
-            .last_day = code->last_day,
-            .events = code->events,
-            .logit_change = row->logit - (double)e->logits[v * model->n_heads + row->head]};
+        double without = (double)e->logits[code->variant * model->n_heads + row->head];
+        rz_calibrated calibrated;
+        rz_calibration_apply(&predictor->heads[row->head].calibration, without, &calibrated);
+        rz_contribution contribution = {.kind = entry->kind,
+                                        .system = entry->system,
+                                        .first_day = code->first_day,
+                                        .last_day = code->last_day,
+                                        .events = code->events,
+                                        .logit_change = row->logit - without,
+                                        .risk_change = row->probability - calibrated.probability};
         memcpy(contribution.code, entry->code, sizeof contribution.code);
         if (contribution.logit_change != 0.0)
             insert(row, limit, &contribution);
     }
 }
 
+/* The risks of this patient, whose codes are to be ranked. */
+static rz_status collect_heads(explanation *e, const rz_risk *rows, size_t n_rows, rz_error *error)
+{
+    e->heads = calloc(n_rows, sizeof *e->heads);
+    if (e->heads == NULL)
+        return no_memory(error);
+    for (size_t k = 0; k < n_rows; k++)
+        if (rows[k].eligibility.reason == RZ_REASON_NONE)
+            e->heads[e->n_heads++] = rows[k].head;
+    return RZ_OK;
+}
+
+/* Up to the logits without each code. */
+static rz_status leave_out(explanation *e, rz_predictor *predictor, const rz_timeline *timeline,
+                           int32_t as_of, size_t tokens_max, rz_error *error)
+{
+    const rz_model *model = predictor->checkpoint.model;
+    rz_batch *batch = &predictor->batch;
+    rz_status status = model->family->batch_build(model, &timeline, &as_of, 1, batch, error);
+    if (status == RZ_OK)
+        status = collect_events(e, model, timeline, as_of, error);
+    if (status == RZ_OK)
+        status = collect_codes(e, batch, error);
+    if (status != RZ_OK || e->n_codes == 0)
+        return status;
+    status = attribute(e, predictor, batch, error);
+    if (status == RZ_OK)
+        status = choose(e, error);
+    if (status == RZ_OK)
+        status = make_variants(e, model, timeline, as_of, error);
+    if (status == RZ_OK)
+        status = predictor_run(predictor, e->list, e->days, e->n_variants, tokens_max, e->logits,
+                               NULL, error);
+    return status;
+}
+
 rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline, int32_t as_of,
                             const rz_predict_options *options, rz_risk *rows, size_t n_rows,
                             rz_error *error)
 {
-    const rz_model *model = predictor->checkpoint.model;
     unsigned limit =
         options->explain < RZ_CONTRIBUTIONS_MAX ? options->explain : RZ_CONTRIBUTIONS_MAX;
     explanation e = {0};
-    rz_status status = collect_events(&e, model, timeline, as_of, error);
-    if (status == RZ_OK)
-        status = collect_codes(&e, model, error);
-    if (status == RZ_OK && e.n_variants > 0)
-        status = make_variants(&e, model, timeline, as_of, error);
-    if (status == RZ_OK)
-        status = predictor_run(predictor, e.list, e.days, e.n_variants, options->batch_tokens_max,
-                               e.logits, NULL, error);
-    for (size_t k = 0; k < n_rows && status == RZ_OK; k++)
+    size_t at = 0;
+    rz_status status = collect_heads(&e, rows, n_rows, error);
+    if (status == RZ_OK && e.n_heads > 0)
+        status = leave_out(&e, predictor, timeline, as_of, options->batch_tokens_max, error);
+    for (size_t k = 0; k < n_rows && status == RZ_OK && e.n_codes > 0; k++)
         if (rows[k].eligibility.reason == RZ_REASON_NONE)
-            rank(&e, model, limit, &rows[k]);
+            confirm(&e, predictor, e.ranked + at++ * e.n_codes, limit, &rows[k]);
     explanation_done(&e);
     return status;
 }

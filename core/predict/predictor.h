@@ -33,13 +33,15 @@ RZ_MUST_CHECK rz_status rz_heads_write(const char *folder, const rz_head *heads,
                                        rz_error *error);
 void rz_head_done(rz_head *head);
 
-typedef struct rz_contribution { /* one code of the history, by leaving it out */
+/* One code of the history, by leaving out all of its events. */
+typedef struct rz_contribution {
     rz_kind kind;
     rz_code_system system;
     char code[RZ_CODE_TEXT];
     int32_t first_day, last_day;
     uint32_t events;
-    double logit_change; /* with minus without: > 0 speaks for the outcome */
+    double logit_change; /* with minus without: > 0 speaks for the outcome … */
+    double risk_change;  /* … and the same of the probability */
 } rz_contribution;
 
 typedef struct rz_risk {
