@@ -243,32 +243,34 @@ static double age_years(const rz_timeline *timeline, int32_t as_of)
     return ((double)as_of - timeline->birth_day) / 365.25;
 }
 
+bool predictor_begin_row(const rz_predictor *predictor, size_t h, const rz_timeline *timeline,
+                         int32_t as_of, rz_risk *risk)
+{
+    const rz_head *head = &predictor->heads[h];
+    *risk = (rz_risk){.head = h, .probability = NAN, .low = NAN, .high = NAN, .logit = NAN};
+    rz_task_eligible(&head->task, timeline, as_of, &risk->eligibility);
+    risk->age_sex_average =
+        rz_age_sex_risk(head->age_sex_beta, age_years(timeline, as_of), timeline->sex);
+    return risk->eligibility.reason == RZ_REASON_NONE;
+}
+
 /* The rows of one patient before any model has run; true when one of them wants a risk. */
 static bool begin_rows(const rz_predictor *predictor, const rz_timeline *timeline, int32_t as_of,
                        uint64_t asked, rz_risk *rows)
 {
     bool wanted = false;
-    size_t row = 0;
-    for (size_t h = 0; h < predictor->n_heads; h++) {
-        if ((asked >> h & 1) == 0)
-            continue;
-        const rz_head *head = &predictor->heads[h];
-        rz_risk *risk = &rows[row++];
-        *risk = (rz_risk){.head = h, .probability = NAN, .low = NAN, .high = NAN, .logit = NAN};
-        rz_task_eligible(&head->task, timeline, as_of, &risk->eligibility);
-        risk->age_sex_average =
-            rz_age_sex_risk(head->age_sex_beta, age_years(timeline, as_of), timeline->sex);
-        wanted = wanted || risk->eligibility.reason == RZ_REASON_NONE;
-    }
+    for (size_t h = 0; h < predictor->n_heads; h++)
+        if ((asked >> h & 1) != 0)
+            wanted = predictor_begin_row(predictor, h, timeline, as_of, rows++) || wanted;
     return wanted;
 }
 
-static void finish_row(const rz_predictor *predictor, const float *logits, rz_risk *risk)
+void predictor_finish_row(const rz_predictor *predictor, double logit, rz_risk *risk)
 {
     rz_calibrated calibrated;
     if (risk->eligibility.reason != RZ_REASON_NONE)
         return;
-    risk->logit = (double)logits[risk->head];
+    risk->logit = logit;
     rz_calibration_apply(&predictor->heads[risk->head].calibration, risk->logit, &calibrated);
     risk->probability = calibrated.probability;
     risk->low = calibrated.low;
@@ -356,7 +358,8 @@ rz_status rz_predictor_risks(rz_predictor *predictor, const rz_timeline *const *
             rows[k].unmapped = c.counts[i].unmapped;
             rows[k].left_out = c.counts[i].left_out;
             if (i < c.n_wanted)
-                finish_row(predictor, c.logits + i * predictor->n_heads, &rows[k]);
+                predictor_finish_row(
+                    predictor, (double)c.logits[i * predictor->n_heads + rows[k].head], &rows[k]);
         }
         if (i < c.n_wanted && options->explain > 0)
             status = predictor_explain(predictor, timelines[c.order[i]], as_of[c.order[i]], options,

@@ -10,6 +10,7 @@
 #ifndef RZ_PREDICT_PREDICTOR_H
 #define RZ_PREDICT_PREDICTOR_H
 
+#include "base/buffer.h"
 #include "model/checkpoint.h"
 #include "predict/onset.h"
 
@@ -96,6 +97,21 @@ RZ_MUST_CHECK rz_status rz_predictor_risks(rz_predictor *predictor,
                                            const int32_t *as_of, size_t n,
                                            const rz_predict_options *options, rz_risk *out,
                                            rz_error *error);
+
+/* An explained risk as it is kept with its score: what the model made of it (logit, counts of
+ * tokens, contributions), as JSON that is exact to the last bit. The rest of a row follows from the
+ * history and tasks.json. Appends to `out`. Errors  RZ_E_NO_MEMORY, RZ_E_TOO_LARGE. */
+RZ_MUST_CHECK rz_status rz_risk_keep(const rz_risk *risk, rz_buffer *out, rz_error *error);
+
+/* The row of one head as rz_predictor_risks gives it with all contributions, without the model:
+ * from a kept text of the same history, day and predictor, or without one (NULL) where the patient
+ * has no risk; token counts of such rows are 0. *complete: false when a text is missing.
+ * Errors  RZ_E_CORRUPT for a text that was not written by rz_risk_keep.
+ * Threads  safe, also while the predictor works. */
+RZ_MUST_CHECK rz_status rz_predictor_recall(const rz_predictor *predictor, size_t head,
+                                            const rz_timeline *timeline, int32_t as_of,
+                                            const char *text, rz_risk *out, bool *complete,
+                                            rz_error *error);
 
 enum { RZ_ONSET_TOP_MAX = 100 };
 #define RZ_ONSET_NONE SIZE_MAX /* as rz_risk.head: no code */

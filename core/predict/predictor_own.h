@@ -41,6 +41,11 @@ RZ_MUST_CHECK rz_status predictor_run(rz_predictor *predictor, const rz_timeline
                                       const int32_t *as_of, size_t n, size_t tokens_max,
                                       float *logits, history_counts *counts, rz_error *error);
 
+/* A row before the model has run: whether it wants a risk; and the row from its logit. */
+bool predictor_begin_row(const rz_predictor *predictor, size_t head, const rz_timeline *timeline,
+                         int32_t as_of, rz_risk *risk);
+void predictor_finish_row(const rz_predictor *predictor, double logit, rz_risk *risk);
+
 /* Fills the contributions of the rows of one patient that have a risk. */
 RZ_MUST_CHECK rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline,
                                           int32_t as_of, const rz_predict_options *options,

@@ -1,4 +1,5 @@
-/* The score cache: the newest risk of every patient and task, and the worklist made of them.
+/* The score cache: the newest risk of every patient and task, what it rests on where that was
+ * worked out, and the worklist made of them.
  *
  * A score is fresh while the patient's version, the day, and the context (model, tasks,
  * calibration) are the ones it was made with; anything else is stale and scored again. Scores are
@@ -39,6 +40,37 @@ RZ_MUST_CHECK rz_status rz_store_score_get(rz_store *store, rz_patient_key patie
                                            int32_t as_of, const char *task,
                                            const rz_score_context *context, rz_score *out,
                                            bool *found, rz_error *error);
+
+/* What a score rests on, to be kept with it. */
+typedef struct rz_explanation_row {
+    rz_patient_key patient;
+    const char *task;
+    rz_score_context context;
+    int64_t version; /* of the patient … */
+    int32_t as_of;   /* … and the day, both as of the score */
+    const char *text;
+} rz_explanation_row;
+
+/* Keeps n explanations with their scores, in one transaction; where no such score is kept, or
+ * another one by now, the explanation is left out. They go when the score is replaced or erased.
+ * Outside a batch. Errors  as rz_store_put. */
+RZ_MUST_CHECK rz_status rz_store_explanations_put(rz_store *store, const rz_explanation_row *rows,
+                                                  size_t n, rz_error *error);
+
+/* The explanation that was kept with the score of this version, day and context, if the patient
+ * still has that version: a new text in the arena, or NULL. */
+RZ_MUST_CHECK rz_status rz_store_explanation_get(rz_store *store, rz_patient_key patient,
+                                                 int64_t version, int32_t as_of, const char *task,
+                                                 const rz_score_context *context, rz_arena *arena,
+                                                 char **out, rz_error *error);
+
+/* Those of the `top` highest fresh scores of a task, day and context that have no explanation,
+ * highest first: at most `cap` patients. */
+RZ_MUST_CHECK rz_status rz_store_explanations_missing(rz_store *store, const char *task,
+                                                      int32_t as_of,
+                                                      const rz_score_context *context, size_t top,
+                                                      rz_patient_key *out, size_t cap, size_t *n,
+                                                      rz_error *error);
 
 typedef struct rz_worklist_query {
     const char *task;

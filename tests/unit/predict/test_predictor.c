@@ -128,7 +128,12 @@ static void check_same(const rz_risk *a, const rz_risk *b)
         const rz_contribution *c = &a->contributions[i], *d = &b->contributions[i];
         assert_string_equal(c->code, d->code);
         assert_int_equal(c->last_day, d->last_day);
+        assert_int_equal(c->kind, d->kind);
+        assert_int_equal(c->system, d->system);
+        assert_int_equal(c->first_day, d->first_day);
+        assert_int_equal(c->events, d->events);
         assert_memory_equal(&c->logit_change, &d->logit_change, sizeof c->logit_change);
+        assert_memory_equal(&c->risk_change, &d->risk_change, sizeof c->risk_change);
     }
 }
 
@@ -259,12 +264,123 @@ static void contributions_are_what_leaving_out_gives(void **state)
                 continue;
             assert_int_equal(c->events, gone);
             check_near(c->logit_change, with.logit - without.logit, 0);
+            check_near(c->risk_change, with.probability - without.probability, 0);
             if (k > 0)
                 assert_true(fabs(with.contributions[k - 1].logit_change) >= fabs(c->logit_change));
             checked++;
         }
     }
     assert_true(checked > 30);
+}
+
+/* No code of 31 or fewer is passed over, and no answer depends on which other risks are asked for.
+ */
+static void risks_are_explained_alone_as_together(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_predict_options options = rz_predict_options_defaults();
+    options.explain = RZ_CONTRIBUTIONS_MAX;
+    size_t full = 0;
+    for (size_t p = 0; p < PATIENTS; p++) {
+        rz_risk *both = risks_of(p, 1, options), one;
+        for (uint64_t head = 0; head < 2; head++) {
+            options.heads = (uint64_t)1 << head;
+            check_ok(rz_predictor_risks(predictor, list + p, as_of + p, 1, &options, &one, &error));
+            check_same(&one, &both[head]);
+        }
+        options.heads = UINT64_MAX;
+        full += both[1].n_contributions > 2;
+        free(both);
+    }
+    assert_true(full > 5);
+}
+
+/* A history with one code, and one with none that has a name. */
+static void short_histories_are_explained(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_predict_options options = rz_predict_options_defaults();
+    options.explain = RZ_CONTRIBUTIONS_MAX;
+    rz_timeline_event events[] = {
+        {.day = 1000, .known_day = 1000, .kind = RZ_KIND_DIAGNOSIS, .code = "D000001"},
+        {.day = 1500, .known_day = 1500, .kind = RZ_KIND_DIAGNOSIS, .code = "D000001"},
+        {.day = 1600, .known_day = 1600, .kind = RZ_KIND_MEDICATION, .code = "M000010"},
+        {.day = 1700, .known_day = 2801, .kind = RZ_KIND_DIAGNOSIS, .code = "D000002"}};
+    for (size_t i = 0; i < RZ_COUNT(events); i++) {
+        events[i].system = RZ_SYSTEM_LOCAL;
+        events[i].value = NAN;
+    }
+    rz_timeline one = {.sex = RZ_SEX_MALE, .birth_day = -9000, .n_events = 4, .events = events};
+    const rz_timeline *only = &one;
+    rz_risk with[2], without[2];
+    check_ok(rz_predictor_risks(predictor, &only, as_of, 1, &options, with, &error));
+    events[0] = events[1] = events[2]; /* not known to the vocabulary: nothing to explain with */
+    check_ok(rz_predictor_risks(predictor, &only, as_of, 1, &options, without, &error));
+    one.n_events = 0;
+    for (size_t h = 0; h < 2; h++) {
+        const rz_contribution *c = &with[h].contributions[0];
+        assert_int_equal(with[h].n_contributions, 1);
+        assert_string_equal(c->code, "D000001");
+        assert_int_equal(c->events, 2);
+        assert_int_equal(c->first_day, 1000);
+        assert_int_equal(c->last_day, 1500);
+        assert_true(c->logit_change != 0.0 && c->logit_change * c->risk_change > 0.0);
+        assert_int_equal(without[h].n_contributions, 0);
+        assert_int_equal(without[h].eligibility.reason, RZ_REASON_NONE);
+    }
+    check_ok(rz_predictor_risks(predictor, &only, as_of, 1, &options, without, &error));
+    assert_int_equal(without[0].n_contributions, 0);
+    assert_int_equal(without[0].eligibility.reason, RZ_REASON_SHORT_HISTORY);
+}
+
+/* A kept risk is, to the bit, the one that was worked out; other texts are refused. */
+static void kept_risks_come_back_whole(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_buffer text;
+    rz_predict_options options = rz_predict_options_defaults();
+    options.explain = RZ_CONTRIBUTIONS_MAX;
+    rz_risk *rows = risks_of(0, PATIENTS, options), back;
+    size_t kept = 0, none = 0;
+    bool complete = false;
+    rz_buffer_init(&text, 1 << 16);
+    for (size_t k = 0; k < 2 * PATIENTS; k++) {
+        size_t p = k / 2, head = k % 2;
+        check_ok(rz_predictor_recall(predictor, head, list[p], as_of[p], NULL, &back, &complete,
+                                     &error));
+        assert_int_equal(complete, rows[k].eligibility.reason != RZ_REASON_NONE);
+        if (complete) {
+            rows[k].tokens = rows[k].unmapped = rows[k].left_out = 0;
+            check_same(&back, &rows[k]);
+            none++;
+            continue;
+        }
+        rz_buffer_clear(&text);
+        check_ok(rz_risk_keep(&rows[k], &text, &error));
+        check_ok(rz_predictor_recall(predictor, head, list[p], as_of[p], text.data, &back,
+                                     &complete, &error));
+        assert_true(complete);
+        assert_int_equal(back.tokens, rows[k].tokens);
+        check_same(&back, &rows[k]);
+        kept++;
+    }
+    assert_true(kept > 20 && none > 5);
+    static const char *const wrong[] = {
+        "", "{}", "{\"logit\":1.0}",
+        "{\"logit\":1.0,\"tokens\":-1,\"unmapped\":0,\"left_out\":0,\"contributions\":[]}",
+        "{\"logit\":1.0,\"tokens\":3,\"unmapped\":0,\"left_out\":0,\"contributions\":[[]]}"};
+    size_t k = 0;
+    while (rows[k].eligibility.reason != RZ_REASON_NONE)
+        k++;
+    for (size_t i = 0; i < RZ_COUNT(wrong); i++)
+        check_fails(rz_predictor_recall(predictor, k % 2, list[k / 2], as_of[k / 2], wrong[i],
+                                        &back, &complete, &error),
+                    RZ_E_CORRUPT, "kept explanation");
+    rz_buffer_done(&text);
+    free(rows);
 }
 
 static void folders_that_do_not_fit_are_refused(void **state)
@@ -299,6 +415,9 @@ int main(void)
         cmocka_unit_test(rows_say_what_they_should),
         cmocka_unit_test(only_the_heads_asked_for),
         cmocka_unit_test(contributions_are_what_leaving_out_gives),
+        cmocka_unit_test(risks_are_explained_alone_as_together),
+        cmocka_unit_test(short_histories_are_explained),
+        cmocka_unit_test(kept_risks_come_back_whole),
         cmocka_unit_test(folders_that_do_not_fit_are_refused),
     };
     return cmocka_run_group_tests(tests, setup, teardown);

@@ -138,6 +138,91 @@ static void scores_are_fresh_or_missing(void **state)
     rz_store_close(store);
 }
 
+/* An explanation lives and dies with its score. */
+static void explanations_belong_to_scores(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_store *store = fixture_open("explanations", true);
+    rz_patient patients[3];
+    rz_patient_key missing[4];
+    rz_arena arena;
+    size_t n = 0;
+    char *text = NULL;
+    rz_arena_init(&arena, 1 << 16);
+    for (int i = 0; i < 3; i++) {
+        char id[16];
+        (void)snprintf(id, sizeof id, "p%d", i);
+        rz_claim claim = fixture_claim(id, id, 110, one_event, 1);
+        fixture_post(store, &claim);
+        check_ok(rz_store_patient(store, NULL, id, &patients[i], &error));
+    }
+    rz_explanation_row rows[3];
+    for (int i = 0; i < 3; i++)
+        rows[i] = (rz_explanation_row){.patient = patients[i].key,
+                                       .task = "ckd",
+                                       .context = context,
+                                       .version = patients[i].version,
+                                       .as_of = 500,
+                                       .text = i == 0 ? "{\"a\":1}" : "{}"};
+#define GET(i)                                                                                     \
+    check_ok(rz_store_explanation_get(store, patients[i].key, patients[i].version, 500, "ckd",     \
+                                      &context, &arena, &text, &error))
+    check_ok(rz_store_explanations_put(store, rows, 1, &error)); /* no score to belong to */
+    rz_score_row scores[] = {scored(&patients[0], 0.1, ""), scored(&patients[1], 0.4, ""),
+                             scored(&patients[2], NAN, "dead")};
+    check_ok(rz_store_scores_put(store, scores, 3, &error));
+    GET(0);
+    assert_null(text);
+    check_ok(rz_store_explanations_missing(store, "ckd", 500, &context, 2, missing, 4, &n, &error));
+    assert_int_equal(n, 2);
+    assert_int_equal(missing[0], patients[1].key); /* the highest first */
+    check_ok(rz_store_explanations_missing(store, "ckd", 500, &context, 1, missing, 4, &n, &error));
+    assert_int_equal(n, 1);
+    check_ok(rz_store_explanations_missing(store, "ckd", 501, &context, 2, missing, 4, &n, &error));
+    assert_int_equal(n, 0);
+    const rz_score_context other = {"model-b", "tasks-1", "calibration-1"};
+    check_ok(rz_store_explanations_missing(store, "ckd", 500, &other, 2, missing, 4, &n, &error));
+    assert_int_equal(n, 0);
+
+    check_ok(rz_store_explanations_put(store, rows, 3, &error));
+    GET(0);
+    assert_string_equal(text, "{\"a\":1}");
+    GET(2); /* a reason needs no explanation */
+    assert_null(text);
+    check_ok(rz_store_explanations_missing(store, "ckd", 500, &context, 2, missing, 4, &n, &error));
+    assert_int_equal(n, 0);
+    check_ok(rz_store_explanation_get(store, patients[0].key, patients[0].version, 500, "ckd",
+                                      &other, &arena, &text, &error));
+    assert_null(text);
+    check_ok(rz_store_explanation_get(store, patients[0].key, patients[0].version, 501, "ckd",
+                                      &context, &arena, &text, &error));
+    assert_null(text);
+    check_ok(rz_store_explanation_get(store, patients[0].key, patients[0].version, 500, "other",
+                                      &context, &arena, &text, &error));
+    assert_null(text);
+
+    /* A changed history: at once, not when the score is made anew. */
+    rz_claim claim = fixture_claim("again", "p0", 120, one_event, 1);
+    fixture_post(store, &claim);
+    GET(0);
+    assert_null(text);
+    check_ok(rz_store_explanations_missing(store, "ckd", 500, &context, 2, missing, 4, &n, &error));
+    assert_int_equal(n, 0); /* its score comes first */
+    GET(1);
+    assert_non_null(text);
+    check_ok(rz_store_scores_put(store, &scores[1], 1, &error)); /* replaced */
+    GET(1);
+    assert_null(text);
+    rows[1].version++; /* of a history that the kept score has not seen */
+    check_ok(rz_store_explanations_put(store, &rows[1], 1, &error));
+    GET(1);
+    assert_null(text);
+#undef GET
+    rz_arena_done(&arena);
+    rz_store_close(store);
+}
+
 static void on_change(void *told, const char *id)
 {
     char *seen = told;
@@ -285,6 +370,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(scores_are_fresh_or_missing),
+        cmocka_unit_test(explanations_belong_to_scores),
         cmocka_unit_test(changes_are_told),
         cmocka_unit_test(nothing_is_written_beside_an_open_batch),
         cmocka_unit_test(audit_shows_every_change),
