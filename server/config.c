@@ -98,6 +98,9 @@ static const rz_option table[] = {
              " one"},
     {"rescore-hour-utc", RZ_OPTION_INT, "18", .min = 0, .max = 23, .group = "Prediction",
      .value = "HOUR", .help = "hour (UTC) of the nightly scoring; 18 is 03:00 in Japan"},
+    {"rescore-explain", RZ_OPTION_INT, "20", .min = 0, .max = 1000, .group = "Prediction",
+     .value = "N",
+     .help = "highest risks of each worklist that are explained in advance; 0 = none"},
 
     {"readers-max", RZ_OPTION_INT, "32", .min = 1, .max = 1024, .group = "Store", .value = "N",
      .help = "store handles that read at the same time"},
@@ -199,6 +202,7 @@ static void set_numbers(config *c)
     c->rescore_pause_ms = int_of(c, "rescore-pause-ms");
     c->rescore_batch_ms = int_of(c, "rescore-batch-ms");
     c->rescore_hour_utc = int_of(c, "rescore-hour-utc");
+    c->rescore_explain = size_of(c, "rescore-explain");
     c->readers_max = size_of(c, "readers-max");
     c->store_busy_ms = int_of(c, "store-busy-ms");
     c->writes_queued_max = size_of(c, "writes-queued-max");

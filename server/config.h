@@ -19,7 +19,7 @@ typedef struct config {
     int header_timeout_s, body_timeout_s, idle_timeout_s, request_timeout_s, send_timeout_s;
     size_t header_bytes_max, claim_bytes_max, claims_bytes_max, predict_bytes_max, batch_bytes_max,
         bodies_bytes_max, history_bytes_max, cache_bytes_max;
-    size_t claims_lines_max, page_patients_max;
+    size_t claims_lines_max, page_patients_max, rescore_explain;
     size_t batch_tokens_max, batch_patients_max, queue_patients_max, writes_queued_max;
     int batch_wait_ms, store_busy_ms, rescore_pause_ms, rescore_batch_ms, rescore_hour_utc,
         drain_seconds, load_timeout_s;

@@ -43,6 +43,7 @@ struct metrics {
     atomic_ullong sum_us[ROUTES_MAX + 1];
     times history, checkpoints;
     atomic_ullong store_waits;
+    atomic_ullong explained_kept, explained_computed;
     atomic_ullong claims[CLAIM_COUNTS];
 };
 
@@ -83,6 +84,12 @@ void metrics_request(metrics *m, const request *r)
 void metrics_history(metrics *m, double seconds)
 {
     times_add(&m->history, seconds);
+}
+
+void metrics_explained(metrics *m, uint64_t recalled, uint64_t computed)
+{
+    (void)atomic_fetch_add(&m->explained_kept, recalled);
+    (void)atomic_fetch_add(&m->explained_computed, computed);
 }
 
 void metrics_store_wait(metrics *m)
@@ -201,6 +208,13 @@ static void store_text(metrics *m, const server *s, rz_buffer *out, rz_status *s
     ADD("rezeptd_cache_requests_total{outcome=\"hit\"} %" PRIu64
         "\nrezeptd_cache_requests_total{outcome=\"miss\"} %" PRIu64 "\n",
         hits, misses);
+    head(out, status, "rezeptd_explanations_total", "counter",
+         "Explained risks of stored patients that no kept answer held: those kept with their "
+         "scores, and those that a model worked out, background included.");
+    ADD("rezeptd_explanations_total{from=\"score\"} %llu\n"
+        "rezeptd_explanations_total{from=\"model\"} %llu\n",
+        (unsigned long long)atomic_load(&m->explained_kept),
+        (unsigned long long)atomic_load(&m->explained_computed));
     head(out, status, "rezeptd_rescored_total", "counter", "Patients scored in the background.");
     ADD("rezeptd_rescored_total %" PRIu64 "\n", scorer_scored(s->scorer));
     head(out, status, "rezeptd_audit_lost_total", "counter", "Audit rows that were not kept.");

@@ -20,6 +20,10 @@ void metrics_history(metrics *m, double seconds);
 void metrics_store_wait(metrics *m);
 void metrics_checkpoint(metrics *m, double seconds);
 
+/* Risks of a stored patient were answered with what they rest on: kept with their scores, or worked
+ * out by a model. */
+void metrics_explained(metrics *m, uint64_t recalled, uint64_t computed);
+
 typedef enum claim_count {
     CLAIM_ADDED,
     CLAIM_UNCHANGED,

@@ -269,7 +269,7 @@ bool plan_make(request *r, const question *q, plan *out)
     task_route known[RZ_TASKS_MAX];
     replica *only = NULL;
     rz_error error = {0};
-    *out = (plan){0};
+    *out = (plan){.explain = q->explain};
     if (q->model != NULL) {
         rz_status status = registry_model(r->server->registry, q->model, &only, &error);
         if (status == RZ_E_NOT_FOUND && registry_settled(r->server->registry)) {
@@ -354,8 +354,7 @@ static bool ask_onsets(const plan *p, predict_part *part)
     return codes != NULL;
 }
 
-static rz_status submit_part(registry *g, plan *p, size_t k, predict_job *j, unsigned explain,
-                             rz_error *error)
+static rz_status submit_part(registry *g, plan *p, size_t k, predict_job *j, rz_error *error)
 {
     rz_status status = RZ_E_BUSY;
     predict_part *part = &j->parts[k];
@@ -367,7 +366,7 @@ static rz_status submit_part(registry *g, plan *p, size_t k, predict_job *j, uns
         part->replica = replica_keep(p->parts[k].replica);
         part->options = rz_predict_options_defaults();
         part->options.heads = p->parts[k].heads;
-        part->options.explain = explain;
+        part->options.explain = p->explain > 0 ? RZ_CONTRIBUTIONS_MAX : 0; /* all are kept */
         part->n_heads = (size_t)__builtin_popcountll(p->parts[k].heads);
         if (is_onset_part(p, k) && !ask_onsets(p, part))
             return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu onsets", p->n_onsets);
@@ -378,13 +377,18 @@ static rz_status submit_part(registry *g, plan *p, size_t k, predict_job *j, uns
     return status;
 }
 
-rz_status plan_submit(registry *g, plan *p, predict_job *j, unsigned explain, rz_error *error)
+rz_status plan_submit(registry *g, plan *p, predict_job *j, rz_error *error)
 {
     rz_status status = RZ_OK;
-    if (p->n_parts == 0) /* nothing to compute: all tasks lack a model */
+    size_t n_known = 0;
+    for (size_t k = 0; k < p->n_parts; k++)
+        n_known += j->parts[k].recalled;
+    if (n_known == p->n_parts) /* nothing to compute: all is known, or all tasks lack a model */
         job_finish(&j->job);
+    (void)atomic_fetch_sub(&j->pending, n_known);
     for (size_t k = 0; k < p->n_parts && status == RZ_OK; k++)
-        status = submit_part(g, p, k, j, explain, error);
+        if (!j->parts[k].recalled)
+            status = submit_part(g, p, k, j, error);
     if (status != RZ_OK && error->status == RZ_OK)
         status = rz_fail(error, status, "the model is being exchanged; come again");
     return status;
@@ -418,11 +422,11 @@ static void write_day(json_out *o, const char *name, int32_t day)
     json_out_member_text(o, name, day == RZ_DAY_NONE ? NULL : rz_day_text(day, text));
 }
 
-static void write_contributions(json_out *o, const rz_risk *risk)
+static void write_contributions(json_out *o, const rz_risk *risk, size_t most)
 {
     json_out_name(o, "contributions");
     json_out_open(o, '[');
-    for (size_t i = 0; i < risk->n_contributions; i++) {
+    for (size_t i = 0; i < risk->n_contributions && i < most; i++) {
         const rz_contribution *c = &risk->contributions[i];
         json_out_open(o, '{');
         json_out_member_text(o, "kind", rz_kind_name(c->kind));
@@ -432,6 +436,7 @@ static void write_contributions(json_out *o, const rz_risk *risk)
         write_day(o, "last_day", c->last_day);
         json_out_member_int(o, "events", c->events);
         json_out_member_real(o, "logit_change", c->logit_change);
+        json_out_member_real(o, "risk_change", c->risk_change);
         json_out_close(o, '}');
     }
     json_out_close(o, ']');
@@ -476,7 +481,7 @@ static void write_numbers(json_out *o, const rz_risk *risk, const char *interval
     json_out_member_int(o, "unmapped_codes", risk->unmapped);
     json_out_member_int(o, "older_codes_left_out", risk->left_out);
     if (explain > 0)
-        write_contributions(o, risk);
+        write_contributions(o, risk, explain);
 }
 
 static const rz_head *head_of(const plan_entry *entry, const predict_part *part)
@@ -515,8 +520,9 @@ static void write_origin(json_out *o, const window *w, const replica *rep, const
     json_out_close(o, '}');
 }
 
-static void write_risk(json_out *o, const plan_entry *entry, const predict_part *part,
-                       const window *w, int32_t as_of, const rz_risk *risk)
+static void write_risk(json_out *o, const plan *p, const plan_entry *entry,
+                       const predict_part *part, const window *w, int32_t as_of,
+                       const rz_risk *risk)
 {
     const rz_head *head = head_of(entry, part);
     json_out_open(o, '{');
@@ -529,8 +535,7 @@ static void write_risk(json_out *o, const plan_entry *entry, const predict_part 
     if (risk->eligibility.reason != RZ_REASON_NONE)
         write_reason(o, &head->task, &risk->eligibility);
     else
-        write_numbers(o, risk, "calibration_curve_95_percent_bootstrap", "similar",
-                      part->options.explain);
+        write_numbers(o, risk, "calibration_curve_95_percent_bootstrap", "similar", p->explain);
     write_origin(o, w, part->replica, head->calibration.id, head->calibration.date);
 }
 
@@ -618,7 +623,7 @@ void plan_write_risks(const plan *p, const predict_job *j, size_t i, json_out *o
         const plan_entry *entry = &p->entries[e];
         if (entry->part >= 0) {
             const predict_part *part = &j->parts[entry->part];
-            write_risk(o, entry, part, &w, j->as_of[i], risk_of(entry, part, i));
+            write_risk(o, p, entry, part, &w, j->as_of[i], risk_of(entry, part, i));
             continue;
         }
         json_out_open(o, '{');

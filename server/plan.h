@@ -34,6 +34,7 @@ typedef struct plan {
     size_t n, n_parts;
     plan_entry entries[RZ_TASKS_MAX];
     size_t n_onsets, top, onset_part; /* all onsets are one part, of one model */
+    unsigned explain;                 /* contributions that the answer shows */
     onset_asked onsets[ONSETS_ASKED_MAX];
     struct {
         replica *replica; /* one reference */
@@ -47,11 +48,10 @@ bool plan_make(request *r, const question *q, plan *out);
 /* Gives the replicas back; the entries stay readable. A job that was submitted holds its own. */
 void plan_done(plan *p); /* accepts a zeroed plan */
 
-/* Hands the job, made with plan->n_parts parts, to the replicas. A replica that retired in between
- * is replaced by its successor.
+/* Hands the job, made with plan->n_parts parts, to the replicas, but for parts that were
+ * recalled. A replica that retired in between is replaced by its successor.
  * Errors  RZ_E_QUEUE_FULL, RZ_E_BUSY, RZ_E_NO_MEMORY: the caller ends the job with job_finish. */
-RZ_MUST_CHECK rz_status plan_submit(registry *g, plan *p, predict_job *j, unsigned explain,
-                                    rz_error *error);
+RZ_MUST_CHECK rz_status plan_submit(registry *g, plan *p, predict_job *j, rz_error *error);
 
 /* The error of the first part of a finished job that failed. */
 RZ_MUST_CHECK rz_status plan_status(const predict_job *j, rz_error *error);

@@ -101,7 +101,7 @@ void predict_post(request *r)
     r->context = a;
     r->resume = write_answer;
     http_wait(r, &j->job, r->server->config.request_timeout_s);
-    status = plan_submit(r->server->registry, &a->plan, j, a->question.explain, &error);
+    status = plan_submit(r->server->registry, &a->plan, j, &error);
     if (status != RZ_OK) {
         problem_from_error(r, status, &error);
         job_finish(&j->job);
@@ -237,7 +237,7 @@ static bool start_window(batch *b)
     }
     b->job = j;
     http_wait_stream(r, &j->job, r->server->config.send_timeout_s);
-    status = plan_submit(r->server->registry, &b->asked.plan, j, b->asked.question.explain, &error);
+    status = plan_submit(r->server->registry, &b->asked.plan, j, &error);
     if (status != RZ_OK) {
         /* A full queue in the middle of a batch is told line by line. */
         for (size_t i = 0; i < b->n_lines; i++)

@@ -1,10 +1,11 @@
 /* GET /v1/patients/{id}/risks: a stored patient's risks. An answer is kept under its question and
  * given again, without a look into the store, as long as neither the history of patients with this
- * id nor a model has changed. Questions about an earlier record (recorded=) are always worked out.
- */
+ * id nor a model has changed. What risks rest on (explain=) is kept with their scores, besides.
+ * Questions about an earlier record (recorded=) are always worked out. */
 #include "audit.h"
 #include "cache.h"
 #include "changes.h"
+#include "explained.h"
 #include "handlers.h"
 #include "http.h"
 #include "metrics.h"
@@ -76,10 +77,21 @@ static bool answer_again(request *r, const question *q, const char *name)
     return true;
 }
 
+/* What models have just worked out is kept with the scores; nobody waits for that. */
+static void keep_explanations(request *r, const asked *a, predict_job *j)
+{
+    for (size_t k = 0; a->name != NULL && a->plan.explain > 0 && k < j->n_parts; k++) {
+        write_op *op =
+            j->parts[k].recalled ? NULL : explained_keep(r->server, j, k, 0, a->patient.version);
+        if (op != NULL)
+            job_drop(&op->job);
+    }
+}
+
 static void write_answer(request *r)
 {
     asked *a = r->context;
-    const predict_job *j = (predict_job *)r->job;
+    predict_job *j = (predict_job *)(void *)r->job;
     rz_error error = {0};
     char day[RZ_DAY_TEXT];
     rz_buffer text;
@@ -107,6 +119,7 @@ static void write_answer(request *r)
                   a->hash, text.data, text.length);
     request_buffer(r, 200, out.status, &text);
     rz_buffer_done(&text);
+    keep_explanations(r, a, j);
 }
 
 static bool read_recorded(request *r, int64_t *out)
@@ -144,7 +157,7 @@ static void submit(request *r, asked *a, predict_job *j)
     r->context = a;
     r->resume = write_answer;
     http_wait(r, &j->job, r->server->config.request_timeout_s);
-    rz_status status = plan_submit(r->server->registry, &a->plan, j, a->question.explain, &error);
+    rz_status status = plan_submit(r->server->registry, &a->plan, j, &error);
     if (status != RZ_OK) {
         problem_from_error(r, status, &error);
         job_finish(&j->job);
@@ -177,6 +190,8 @@ static void work_out(request *r, asked *a, int64_t recorded)
         job_drop(&j->job);
         goto out;
     }
+    if (a->name != NULL && a->question.explain > 0)
+        explained_recall(r->server, store, &a->patient, &a->plan, j);
     readers_give(r->server->readers, store);
     submit(r, a, j);
     return;

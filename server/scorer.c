@@ -1,8 +1,10 @@
 /* One thread, one window at a time: which patients lack a fresh score, their histories, the risks,
- * one write. While nothing changes it only looks at a counter. */
+ * one write; then, patient by patient, what the highest risks rest on. While nothing changes it
+ * only looks at a counter. */
 #include "scorer.h"
 
 #include "backtest.h"
+#include "explained.h"
 #include "log.h"
 #include "readers.h"
 #include "registry.h"
@@ -23,11 +25,12 @@ struct scorer {
     pthread_cond_t wake;
     bool stop; /* under lock */
     atomic_ullong scored;
-    size_t window; /* patients of a batch at most */
-    rz_patient_key *keys;
+    size_t window;        /* patients of a batch at most */
+    rz_patient_key *keys; /* [window + rescore_explain] */
     uint64_t seen_changes, seen_loads;
     int32_t seen_day;
     bool behind;       /* the last round was not finished */
+    bool unexplained;  /* since the last round the top of the worklists has not been explained */
     uint64_t answered; /* patients that had been answered after our last window, ours among them */
     double rest_until; /* where requests come; monotonic */
     backtest *test;    /* under way; NULL when there is none */
@@ -97,15 +100,6 @@ static rz_status run(write_op *op, rz_store *store, rz_error *error)
     return rz_store_scores_put(store, s->rows, s->n, error);
 }
 
-static rz_score_context context_of(const replica *r, size_t head)
-{
-    const rz_head *heads;
-    (void)rz_predictor_heads(replica_predictor(r), &heads);
-    return (rz_score_context){.model_hash = rz_predictor_sha256(replica_predictor(r)),
-                              .tasks_hash = rz_predictor_tasks_sha256(replica_predictor(r)),
-                              .calibration_id = heads[head].calibration.id};
-}
-
 static void fill_row(rz_score_row *row, const predict_job *j, size_t patient, size_t head,
                      const int64_t *versions, const rz_risk *risk)
 {
@@ -114,7 +108,7 @@ static void fill_row(rz_score_row *row, const predict_job *j, size_t patient, si
     bool has = risk->eligibility.reason == RZ_REASON_NONE;
     row->patient = j->timelines[patient]->patient;
     row->task = heads[head].task.name;
-    row->context = context_of(j->parts[0].replica, head);
+    row->context = explained_context(j->parts[0].replica, head);
     row->score = (rz_score){.probability = has ? risk->probability : (double)NAN,
                             .low = has ? risk->low : (double)NAN,
                             .high = has ? risk->high : (double)NAN,
@@ -169,17 +163,17 @@ static rz_status patient_of(rz_store *store, rz_patient_key key, rz_patient *out
     return status;
 }
 
-static rz_status load(scorer *sc, rz_store *store, size_t n, int32_t day, predict_job *j,
-                      int64_t *versions)
+static rz_status load(const rz_patient_key *keys, rz_store *store, size_t n, int32_t day,
+                      predict_job *j, int64_t *versions)
 {
     size_t kept = 0;
     for (size_t i = 0; i < n; i++) {
         rz_error error = {0};
         rz_patient patient;
         /* The version first: a change in between makes the score stale, not wrongly fresh. */
-        rz_status status = patient_of(store, sc->keys[i], &patient, &error);
+        rz_status status = patient_of(store, keys[i], &patient, &error);
         if (status == RZ_OK)
-            status = rz_store_timeline(store, sc->keys[i], day, RZ_RECORDED_NOW, &j->arena,
+            status = rz_store_timeline(store, keys[i], day, RZ_RECORDED_NOW, &j->arena,
                                        &j->timelines[kept], &error);
         if (status == RZ_E_NOT_FOUND)
             continue; /* erased meanwhile */
@@ -213,7 +207,7 @@ static bool score_window(scorer *sc, replica *rep, uint64_t heads, size_t driver
     predict_job *j = NULL;
     const rz_head *table;
     int64_t *versions = calloc(window, sizeof *versions);
-    rz_score_context context = context_of(rep, driver);
+    rz_score_context context = explained_context(rep, driver);
     (void)rz_predictor_heads(replica_predictor(rep), &table);
     rz_status status =
         versions == NULL ? RZ_E_NO_MEMORY : readers_take(sc->server->readers, &store, &error);
@@ -225,7 +219,7 @@ static bool score_window(scorer *sc, replica *rep, uint64_t heads, size_t driver
         status = predict_job_new(NULL, *found, 1,
                                  *found * (sc->server->config.history_bytes_max / 8), &j, &error);
         if (status == RZ_OK)
-            status = load(sc, store, *found, day, j, versions);
+            status = load(sc->keys, store, *found, day, j, versions);
     }
     readers_give(sc->server->readers, store);
     bool done = status == RZ_OK;
@@ -317,7 +311,91 @@ static bool score_model(scorer *sc, replica *rep, uint64_t heads, size_t driver,
     return true;
 }
 
-static bool score_all(scorer *sc, int32_t day)
+/* ---- explanations --------------------------------------------------------------------------- */
+
+/* One patient, of all heads; false when the scorer is to end or has to come again. A patient that
+ * cannot be explained is passed over: the first question will say why. */
+static bool explain_one(scorer *sc, replica *rep, uint64_t heads, rz_patient_key key, int32_t day)
+{
+    rz_store *store = NULL;
+    rz_error error = {0};
+    predict_job *j = NULL;
+    int64_t version = 0;
+    bool more = true;
+    rz_status status =
+        predict_job_new(NULL, 1, 1, sc->server->config.history_bytes_max, &j, &error);
+    if (status == RZ_OK)
+        status = readers_take(sc->server->readers, &store, &error);
+    if (status == RZ_OK) {
+        status = load(&key, store, 1, day, j, &version);
+        readers_give(sc->server->readers, store);
+    }
+    if (status == RZ_OK && j->n > 0) {
+        predict_part *part = &j->parts[0];
+        part->replica = replica_keep(rep);
+        part->options = rz_predict_options_defaults();
+        part->options.heads = heads;
+        part->options.explain = RZ_CONTRIBUTIONS_MAX;
+        part->n_heads = (size_t)__builtin_popcountll(heads);
+        part->aside = true;
+        more = replica_add(rep, part, &error) == RZ_OK && wait_for(sc, &j->job);
+        write_op *op =
+            more && part->status == RZ_OK ? explained_keep(sc->server, j, 0, 0, version) : NULL;
+        if (op != NULL) {
+            more = wait_for(sc, &op->job);
+            job_drop(&op->job);
+        }
+    }
+    if (j != NULL)
+        job_drop(&j->job);
+    return more;
+}
+
+/* The highest risks of a head that lack it; true when none is left. New scores come first. */
+static bool explain_head(scorer *sc, replica *rep, uint64_t heads, size_t head, int32_t day)
+{
+    rz_store *store = NULL;
+    rz_error error = {0};
+    const rz_head *table;
+    const rz_score_context context = explained_context(rep, head);
+    size_t n = 0, top = sc->server->config.rescore_explain;
+    (void)rz_predictor_heads(replica_predictor(rep), &table);
+    rz_status status = readers_take(sc->server->readers, &store, &error);
+    if (status == RZ_OK)
+        status = rz_store_explanations_missing(store, table[head].task.name, day, &context, top,
+                                               sc->keys, top, &n, &error);
+    readers_give(sc->server->readers, store);
+    if (status != RZ_OK)
+        log_event("warning", "explain_failed", "{s:s}", "detail", error.text);
+    for (size_t i = 0; status == RZ_OK && i < n; i++) {
+        if (!wait_turn(sc))
+            return false;
+        double began = now_s();
+        if (!explain_one(sc, rep, heads, sc->keys[i], day) || pause_ms(sc, 0) ||
+            writer_changes(sc->server->writer) != sc->seen_changes ||
+            registry_loads(sc->server->registry) != sc->seen_loads)
+            return false;
+        end_turn(sc, began, 1);
+    }
+    return status == RZ_OK;
+}
+
+/* The top of the worklists of all tasks that this model answers. */
+static bool explain_model(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day)
+{
+    (void)driver;
+    bool done = true;
+    for (size_t head = 0; head < RZ_HEADS_MAX && done; head++)
+        if ((heads >> head & 1) != 0)
+            done = explain_head(sc, rep, heads, head, day);
+    return done;
+}
+
+/* ---- all models ----------------------------------------------------------------------------- */
+
+typedef bool model_work(scorer *sc, replica *rep, uint64_t heads, size_t driver, int32_t day);
+
+static bool all_models(scorer *sc, model_work *work, int32_t day)
 {
     task_route routes[RZ_TASKS_MAX];
     registry *g = sc->server->registry;
@@ -340,7 +418,7 @@ static bool score_all(scorer *sc, int32_t day)
                 heads |= (uint64_t)1 << other;
             replica_drop(same);
         }
-        done = score_model(sc, rep, heads | (uint64_t)1 << head, head, day);
+        done = work(sc, rep, heads | (uint64_t)1 << head, head, day);
         replica_drop(rep);
     }
     return done;
@@ -433,9 +511,12 @@ static void *scorer_main(void *argument)
             sc->seen_changes = changes;
             sc->seen_loads = loads;
             sc->seen_day = day;
-            sc->behind = !score_all(sc, day);
+            sc->behind = !all_models(sc, score_model, day);
+            sc->unexplained = true;
         }
-        if (!sc->behind)
+        if (!sc->behind && sc->unexplained)
+            sc->unexplained = !all_models(sc, explain_model, sc->seen_day);
+        if (!sc->behind && !sc->unexplained)
             run_tests(sc);
     }
     return NULL;
@@ -447,8 +528,9 @@ rz_status scorer_new(server *s, scorer **out, rz_error *error)
     if (!s->config.rescore)
         return RZ_OK;
     scorer *sc = calloc(1, sizeof *sc);
+    size_t room = s->config.batch_patients_max + s->config.rescore_explain;
     if (sc != NULL)
-        sc->keys = calloc(s->config.batch_patients_max, sizeof *sc->keys);
+        sc->keys = calloc(room, sizeof *sc->keys);
     if (sc == NULL || sc->keys == NULL) {
         free(sc);
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the background scorer");

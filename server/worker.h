@@ -34,6 +34,7 @@ struct predict_part {
     rz_onset_query onsets; /* in place of heads, when it asks for any; codes live in the arena */
     size_t n_heads; /* rows of a patient: bits set in options.heads that the model has, or onsets */
     bool aside;     /* no question of today: figures of what is answered leave it out */
+    bool recalled;  /* its risks came with the job: no replica is asked (explained.h) */
     rz_risk *risks; /* [job->n * n_heads]; new */
     rz_status status;
     rz_error error;
