@@ -17,7 +17,8 @@ static const rz_option table[] = {
      .help = "from what was known on this day [today]"},
     {"model", RZ_OPTION_TEXT, NULL, .group = "Question", .value = "ID",
      .help = "one model instead of the routed ones"},
-    {"explain", RZ_OPTION_INT, "0", 0, 8, "Question", "N", "contributing codes of each risk"}};
+    {"explain", RZ_OPTION_INT, "0", 0, 8, "Question", "N",
+     "codes that contribute most to each risk"}};
 
 static const char usage[] = "usage: rezept risk [FLAGS] PATIENT\n"
                             "Prints a patient's one-year risks.\n";

@@ -68,10 +68,12 @@ static void print_contributions(const json_t *risk, FILE *out)
     (void)fprintf(out, "\n%s, what speaks for (+) and against (-):\n", command_text(risk, "task"));
     for (size_t i = 0; i < json_array_size(all); i++) {
         const json_t *one = json_array_get(all, i);
-        double change = json_number_value(json_object_get(one, "logit_change"));
-        (void)fprintf(out, "  %c %.2f  %s %s  %s to %s\n", change >= 0 ? '+' : '-', fabs(change),
-                      command_text(one, "system"), command_text(one, "code"),
-                      command_text(one, "first_day"), command_text(one, "last_day"));
+        double logit = json_number_value(json_object_get(one, "logit_change"));
+        double risk_change = json_number_value(json_object_get(one, "risk_change"));
+        (void)fprintf(out, "  %c %.1f points (%+.2f)  %s %s  %s to %s\n", logit >= 0 ? '+' : '-',
+                      100.0 * fabs(risk_change), logit, command_text(one, "system"),
+                      command_text(one, "code"), command_text(one, "first_day"),
+                      command_text(one, "last_day"));
     }
 }
 

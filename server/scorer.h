@@ -1,8 +1,8 @@
 /* The background scorer: keeps a score of every stored patient for the worklists. Patients whose
  * history changed are scored again at once, everybody once a night (the day of the scores moves on)
  * and when a model changes. Then it explains the highest risks of each worklist (explained.h).
- * Then, once a night and for a model that was loaded, it compares what the model foretells with what
- * came (backtest.h). It asks a model only while nobody else waits for it. */
+ * Then, once a night and for a model that was loaded, it compares what the model foretells with
+ * what came (backtest.h). It asks a model only while nobody else waits for it. */
 #ifndef REZEPTD_SCORER_H
 #define REZEPTD_SCORER_H
 

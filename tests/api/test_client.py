@@ -431,7 +431,8 @@ class Questions(Scratch, Case):
             self.assertIn(f"{100 * risk['average_age_sex']:.1f} %", row)
             self.assertTrue(row.endswith(risk["model"]["id"]), row)
             for one in risk["contributions"]:
-                self.assertIn(f"{one['system']} {one['code']}  {one['first_day']} to {one['last_day']}",
+                self.assertIn(f"{100 * abs(one['risk_change']):.1f} points ({one['logit_change']:+.2f})  "
+                              f"{one['system']} {one['code']}  {one['first_day']} to {one['last_day']}",
                               done.out)
 
     def test_risk_json_is_the_servers(self):
