@@ -9,6 +9,7 @@ static rz_model *make(rz_norm norm, rz_pooling pooling, rz_pool *pool)
 {
     rz_config config = small_config(norm, pooling, RZ_MASKING_TOKEN);
     config.onset = true;
+    config.recency = pooling == RZ_POOLING_MEAN;
     rz_model *model = make_model(&config, CODES, 2, pool);
     for (size_t i = 0; i < model->n_parameters; i++)
         model->parameters[i] *= 1.5f;
@@ -40,6 +41,7 @@ static void copies_of(const rz_batch *one, size_t extra, int more, rz_batch *out
         for (int k = 0; k < COPIES + (j == extra ? more : 0); k++) {
             out->tokens[out->n_tokens] = one->tokens[j];
             out->age_days[out->n_tokens] = one->age_days[j];
+            out->days_before[out->n_tokens] = one->days_before[j];
             out->age_hidden[out->n_tokens++] = one->age_hidden[j];
         }
     out->offsets[0] = 0;
@@ -118,6 +120,7 @@ static void the_same_in_any_batch(void **state)
         memcpy(one.tokens, batch.tokens + first, n * sizeof *one.tokens);
         memcpy(one.age_days, batch.age_days + first, n * sizeof *one.age_days);
         memcpy(one.age_hidden, batch.age_hidden + first, n);
+        memcpy(one.days_before, batch.days_before + first, n * sizeof *one.days_before);
         check_ok(model->family->attribute(model, &one, logits, 2, alone, scratch, &error));
         for (size_t k = 0; k < 2; k++)
             assert_memory_equal(alone + k * n, all + k * batch.n_tokens + first, n * sizeof *all);
