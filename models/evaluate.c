@@ -3,11 +3,12 @@
 #include "evaluate.h"
 
 #include "base/size.h"
+#include "tasks/age_sex.h"
 
 #include <math.h>
 #include <stdlib.h>
 
-enum { TIMELINES_BYTES_MAX = 512 << 20 };
+enum { TIMELINES_BYTES_MAX = 512 << 20, NAMES_BYTES_MAX = 64 << 20 };
 
 static bool chosen(const evaluate_options *o, const rz_cohort_member *m)
 {
@@ -98,17 +99,11 @@ static rz_status truth_figures(const double *truth, const double *predicted, con
                                const evaluate_options *o, rz_report_truth *out, rz_error *error)
 {
     size_t n = out->matched;
-    double sum_true = 0.0, sum_predicted = 0.0;
     rz_metrics m;
-    for (size_t i = 0; i < n; i++) {
-        sum_true += truth[i];
-        sum_predicted += predicted[i];
-    }
-    out->mean_true = n > 0 ? sum_true / (double)n : NAN;
-    out->mean_predicted = n > 0 ? sum_predicted / (double)n : NAN;
-    out->ratio = sum_true > 0.0 ? sum_predicted / sum_true : NAN;
-    rz_truth_line(predicted, truth, n, &out->slope, &out->intercept);
-    rz_status status = rz_metrics_compute(truth, label, n, o->bootstraps, o->seed, &m, error);
+    rz_status status =
+        rz_truth_compute(predicted, truth, n, o->bootstraps, o->seed, &out->figures, error);
+    if (status == RZ_OK)
+        status = rz_metrics_compute(truth, label, n, o->bootstraps, o->seed, &m, error);
     if (status != RZ_OK)
         return status;
     out->auroc = m.auroc;
@@ -150,9 +145,44 @@ static rz_status against_truth(const evaluate_options *o, size_t task, rz_report
     return status;
 }
 
+/* ---- subgroups ---- */
+
+static rz_status subgroups(const evaluate_options *o, const evaluation *e, rz_report_task *t,
+                           rz_error *error)
+{
+    static const char *const sexes[] = {"female", "male"};
+    const char *ages[RZ_AGE_BANDS];
+    size_t room = t->n > 0 ? t->n : 1, bytes;
+    uint32_t *key = NULL;
+    for (size_t band = 0; band < RZ_AGE_BANDS; band++)
+        ages[band] = rz_age_band_name(band);
+    if (rz_size_mul(room, RZ_SUBGROUP_BY_COUNT * sizeof *key, &bytes))
+        key = malloc(bytes);
+    if (key == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the subgroups of %zu patients", t->n);
+    uint32_t *sex = key, *age = key + room, *hospital = key + 2 * room;
+    for (size_t i = 0; i < t->n; i++) {
+        const rz_cohort_member *m = t->member[i];
+        bool known = m->facility >= 0 && (size_t)m->facility < e->n_facilities;
+        sex[i] = m->sex == RZ_SEX_FEMALE ? 0 : m->sex == RZ_SEX_MALE ? 1 : 2;
+        age[i] = (uint32_t)rz_age_band((double)m->age_years);
+        hospital[i] = known ? (uint32_t)m->facility : (uint32_t)e->n_facilities;
+    }
+    const rz_subgroup_rows rows = {.n = t->n,
+                                   .probability = t->probability,
+                                   .label = t->label,
+                                   .key = {sex, age, hospital},
+                                   .names = {sexes, ages, e->facilities},
+                                   .n_names = {RZ_COUNT(sexes), RZ_AGE_BANDS, e->n_facilities}};
+    rz_status status = rz_subgroups_measure(&rows, o->bootstraps, o->seed, &t->groups, error);
+    free(key);
+    return status;
+}
+
 /* ---- all of it ---- */
 
-static rz_status figures(const evaluate_options *o, size_t task, rz_report_task *t, rz_error *error)
+static rz_status figures(const evaluate_options *o, const evaluation *e, size_t task,
+                         rz_report_task *t, rz_error *error)
 {
     rz_status status = rz_metrics_compute(t->probability, t->label, t->n, o->bootstraps, o->seed,
                                           &t->model, error);
@@ -162,6 +192,11 @@ static rz_status figures(const evaluate_options *o, size_t task, rz_report_task 
     if (status == RZ_OK)
         status = rz_metrics_compare(t->probability, t->age_sex, t->label, t->n, o->bootstraps,
                                     o->seed, &t->auroc_gain, &t->precision_gain, error);
+    if (status == RZ_OK)
+        status = subgroups(o, e, t, error);
+    if (status == RZ_OK)
+        status = rz_decision_compute(t->probability, t->age_sex, t->label, t->n, o->bootstraps,
+                                     o->seed, &t->decision, error);
     if (status == RZ_OK && o->truth != NULL)
         status = against_truth(o, task, t, error);
     return status;
@@ -193,12 +228,15 @@ rz_status evaluate(rz_store *store, const evaluate_subject *subject,
     report->tasks = calloc(subject->n_tasks + 1, sizeof *report->tasks);
     e->logit = calloc(subject->n_tasks + 1, sizeof *e->logit);
     e->rule = options->rule;
+    rz_arena_init(&e->names, NAMES_BYTES_MAX);
     rz_status status = RZ_OK;
     if (report->tasks == NULL || e->logit == NULL)
         status =
             rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu tasks", subject->n_tasks);
     else
         report->n_tasks = subject->n_tasks;
+    if (status == RZ_OK)
+        status = rz_store_facilities(store, &e->names, &e->facilities, &e->n_facilities, error);
     if (status == RZ_OK)
         status = build_cohorts(store, subject, progress, report, error);
     for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++) {
@@ -207,7 +245,7 @@ rz_status evaluate(rz_store *store, const evaluate_subject *subject,
         if (status == RZ_OK)
             status = score(store, subject, i, t, e->logit[i], &arena, progress, error);
         if (status == RZ_OK)
-            status = figures(options, i, t, error);
+            status = figures(options, e, i, t, error);
     }
     rz_arena_done(&arena);
     return status;
@@ -218,6 +256,7 @@ void evaluation_done(evaluation *e)
     for (size_t i = 0; e->logit != NULL && i < e->report.n_tasks; i++)
         free(e->logit[i]);
     free(e->logit);
+    rz_arena_done(&e->names);
     rz_report_done(&e->report);
     *e = (evaluation){0};
 }

@@ -38,6 +38,9 @@ typedef struct evaluation {
     rz_report report;
     rz_split_rule rule; /* as asked for */
     double **logit;     /* [report.n_tasks][task.n] owned */
+    rz_arena names;     /* of the facilities, by number: */
+    const char *const *facilities;
+    size_t n_facilities;
 } evaluation;
 
 /* Builds the cohorts, scores on the index days and computes every figure.
@@ -53,7 +56,8 @@ void evaluation_done(evaluation *evaluation); /* accepts a zeroed one */
 void evaluation_print(const evaluation *evaluation, bool truth);
 
 /* One row a patient: task, patient_key, index_day, split, label, logit, probability, age_sex,
- * truth. Patient and index day pair the rows of two subjects on one store. */
+ * truth, sex, age_band, facility. Patient and index day pair the rows of two subjects on one store;
+ * the last three are what subgroups are made of. */
 RZ_MUST_CHECK rz_status evaluation_write_scores(const evaluation *evaluation, const char *path,
                                                 rz_error *error);
 

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/size.h"
 #include "evaluate.h"
+#include "tasks/age_sex.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -54,10 +55,22 @@ static void print_onsets(const rz_report *r)
     }
 }
 
+/* " slope 0.973 [0.941, 1.003], within 0.90-1.10;" */
+static void print_goal(const char *name, const rz_interval *i, double from, double to, bool met)
+{
+    char a[16], b[16], c[16];
+    (void)printf(" %s %s", name, figure(i->value, 3, a));
+    if (isfinite(i->low))
+        (void)printf(" [%s, %s]", figure(i->low, 3, b), figure(i->high, 3, c));
+    if (isfinite(i->value))
+        (void)printf(", %s %.2f-%.2f", met ? "within" : "OUTSIDE", from, to);
+    (void)fputc(';', stdout);
+}
+
 void evaluation_print(const evaluation *e, bool truth)
 {
     const rz_report *r = &e->report;
-    char a[16], b[16], c[16];
+    char a[16], b[16];
     (void)printf("%s on %s\n\n%-16s %7s %6s  %6s %-14s  %7s  %6s  %7s", r->model_name, r->split,
                  "task", "n", "pos", "AUROC", "95 % interval", "age+sex", "AP", "age+sex");
     if (truth)
@@ -70,15 +83,36 @@ void evaluation_print(const evaluation *e, bool truth)
     print_onsets(r);
     for (size_t i = 0; truth && i < r->n_tasks; i++) {
         const rz_report_truth *t = &r->tasks[i].against_truth;
-        (void)printf("%-16s predicted / true %s, logit slope %s, intercept %s; %zu matched, %zu at "
-                     "another index day, %zu unknown\n",
-                     r->tasks[i].task.name, figure(t->ratio, 3, a), figure(t->slope, 3, b),
-                     figure(t->intercept, 3, c), t->matched, t->other_day, t->missing);
+        const rz_truth *f = &t->figures;
+        (void)printf("%-16s", r->tasks[i].task.name);
+        print_goal("predicted / true", &f->ratio, RZ_TRUTH_RATIO_FROM, RZ_TRUTH_RATIO_TO,
+                   rz_truth_ratio_met(f));
+        print_goal("logit slope", &f->slope, RZ_TRUTH_SLOPE_FROM, RZ_TRUTH_SLOPE_TO,
+                   rz_truth_slope_met(f));
+        (void)printf(" intercept %s; logit slope of the mean %s; %zu matched, %zu at another index "
+                     "day, %zu unknown\n",
+                     figure(f->intercept.value, 3, a), figure(f->mean_slope.value, 3, b),
+                     t->matched, t->other_day, t->missing);
     }
     (void)puts("\n" RZ_REPORT_NOTICE);
 }
 
 /* ---- files ---- */
+
+/* A name that others chose, quoted where CSV asks for it. */
+static void write_text(const char *text, FILE *out)
+{
+    bool quoted = strpbrk(text, ",\"\r\n") != NULL;
+    if (quoted)
+        (void)fputc('"', out);
+    for (const char *c = text; *c != '\0'; c++) {
+        if (*c == '"')
+            (void)fputc('"', out);
+        (void)fputc(*c, out);
+    }
+    if (quoted)
+        (void)fputc('"', out);
+}
 
 static void write_score(const evaluation *e, size_t t, size_t i, FILE *out)
 {
@@ -90,6 +124,10 @@ static void write_score(const evaluation *e, size_t t, size_t i, FILE *out)
                   task->label[i], e->logit[t][i], task->probability[i], task->age_sex[i]);
     if (task->against_truth.given && !isnan(task->truth[i]))
         (void)fprintf(out, "%.9g", task->truth[i]);
+    (void)fprintf(out, ",%s,%s,", rz_sex_name(m->sex),
+                  rz_age_band_name(rz_age_band((double)m->age_years)));
+    if (m->facility >= 0 && (size_t)m->facility < e->n_facilities)
+        write_text(e->facilities[m->facility], out);
     (void)fputc('\n', out);
 }
 
@@ -99,7 +137,8 @@ rz_status evaluation_write_scores(const evaluation *e, const char *path, rz_erro
     rz_status status = rz_atomic_file_open(&file, path, error);
     if (status != RZ_OK)
         return status;
-    (void)fputs("task,patient_key,index_day,split,label,logit,probability,age_sex,truth\n",
+    (void)fputs("task,patient_key,index_day,split,label,logit,probability,age_sex,truth,sex,"
+                "age_band,facility\n",
                 file.stream);
     for (size_t t = 0; t < e->report.n_tasks; t++)
         for (size_t i = 0; i < e->report.tasks[t].n; i++)

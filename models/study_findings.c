@@ -124,14 +124,10 @@ static rz_status check_task(study_findings *f, size_t task, rz_error *error)
                                           f->options.seed, &k->metrics, error);
     k->made = status == RZ_OK;
     k->cell = cell;
-    k->mean_predicted = k->mean_true = p->n > 0 ? 0.0 : NAN;
-    for (size_t i = 0; i < p->n; i++) {
-        k->mean_predicted += predicted[i] / (double)p->n;
-        k->mean_true += p->truth_known ? p->truth[i] / (double)p->n : NAN;
-    }
-    k->slope = k->intercept = NAN;
-    if (p->truth_known)
-        rz_truth_line(predicted, p->truth, p->n, &k->slope, &k->intercept);
+    k->truth_known = p->truth_known;
+    if (status == RZ_OK && p->truth_known)
+        status = rz_truth_compute(predicted, p->truth, p->n, f->options.bootstraps, f->options.seed,
+                                  &k->truth, error);
     return status;
 }
 

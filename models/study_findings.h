@@ -3,6 +3,7 @@
 #define RZ_MODELS_STUDY_FINDINGS_H
 
 #include "base/buffer.h"
+#include "metrics/truth.h"
 #include "power_law.h"
 #include "report/page.h"
 #include "study_report.h"
@@ -20,7 +21,8 @@ typedef struct study_check {
     bool made;
     size_t cell;
     rz_metrics metrics;
-    double mean_predicted, mean_true, slope, intercept; /* NaN without a known truth */
+    bool truth_known; /* of every patient */
+    rz_truth truth;   /* of no meaning where it is not known */
 } study_check;
 
 typedef struct study_findings {

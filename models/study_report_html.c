@@ -480,8 +480,9 @@ static void calibration(const study_findings *f, rz_page *p, rz_error *error)
         cell_interval(p, &k->metrics.calibration_intercept, 2);
         cell_interval(p, &k->metrics.observed_to_expected, 2);
         cell_interval(p, &k->metrics.brier, 4);
-        cell_number(p, k->mean_predicted / k->mean_true, 3);
-        cell_number(p, k->slope, 2);
+        const rz_interval none = {NAN, NAN, NAN};
+        cell_interval(p, k->truth_known ? &k->truth.ratio : &none, 3);
+        cell_interval(p, k->truth_known ? &k->truth.slope : &none, 2);
         end_row(p);
     }
     end_table(p);

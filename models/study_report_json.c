@@ -126,6 +126,19 @@ static json_t *choices_json(const study_findings *f)
     return rows;
 }
 
+/* null where the truth of some patient is not known. */
+static json_t *check_truth_json(const study_check *k)
+{
+    const rz_truth *t = &k->truth;
+    if (!k->truth_known)
+        return json_null();
+    return json_pack(
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "mean_predicted", rz_number_json(t->mean_predicted),
+        "mean_true", rz_number_json(t->mean_true), "predicted_to_true", rz_interval_json(&t->ratio),
+        "slope", rz_interval_json(&t->slope), "intercept", rz_interval_json(&t->intercept),
+        "mean_slope", rz_interval_json(&t->mean_slope), "goals", rz_truth_goals_json(t));
+}
+
 static json_t *checks_json(const study_findings *f)
 {
     const study_results *r = &f->results;
@@ -135,12 +148,9 @@ static json_t *checks_json(const study_findings *f)
         if (!k->made)
             continue;
         (void)json_array_append_new(
-            rows, json_pack("{s:s, s:s, s:s, s:o, s:{s:o, s:o, s:o, s:o}}", "split", "held_out",
-                            "task", r->design.tasks[t].name, "cell", r->cells[k->cell].name,
-                            "metrics", rz_metrics_json(&k->metrics), "truth", "mean_predicted",
-                            rz_number_json(k->mean_predicted), "mean_true",
-                            rz_number_json(k->mean_true), "slope", rz_number_json(k->slope),
-                            "intercept", rz_number_json(k->intercept)));
+            rows, json_pack("{s:s, s:s, s:s, s:o, s:o}", "split", "held_out", "task",
+                            r->design.tasks[t].name, "cell", r->cells[k->cell].name, "metrics",
+                            rz_metrics_json(&k->metrics), "truth", check_truth_json(k)));
     }
     return rows;
 }

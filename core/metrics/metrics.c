@@ -274,27 +274,3 @@ out:
     free(values);
     return status;
 }
-
-static double logit_of(double risk)
-{
-    const double nearest = 1e-4;
-    return rz_logit(fmin(fmax(risk, nearest), 1.0 - nearest));
-}
-
-void rz_truth_line(const double *predicted, const double *truth, size_t n, double *slope,
-                   double *intercept)
-{
-    double mean_x = 0.0, mean_y = 0.0, xx = 0.0, xy = 0.0;
-    for (size_t i = 0; i < n; i++) {
-        mean_x += logit_of(predicted[i]) / (double)n;
-        mean_y += logit_of(truth[i]) / (double)n;
-    }
-    for (size_t i = 0; i < n; i++) {
-        double x = logit_of(predicted[i]) - mean_x;
-        xx += x * x;
-        xy += x * (logit_of(truth[i]) - mean_y);
-    }
-    bool varied = xx > 1e-12;
-    *slope = varied ? xy / xx : NAN;
-    *intercept = varied ? mean_y - *slope * mean_x : NAN;
-}

@@ -55,12 +55,6 @@ RZ_MUST_CHECK rz_status rz_logistic_fit(const double *x, const uint8_t *label, c
                                         size_t n, double *intercept, double *slope,
                                         rz_error *error);
 
-/* Least squares of logit(true) on logit(predicted) for n patients whose true risk is known, as a
- * simulation knows it; NaN when the predictions are all the same. Risks count as at least 1e-4 from
- * 0 and 1: a simulated one comes from finitely many continuations. */
-void rz_truth_line(const double *predicted, const double *truth, size_t n, double *slope,
-                   double *intercept);
-
 /* Logistic regression on a dense row-major matrix [n, d] with an L2 penalty (ridge / 2 times the
  * squared coefficients against the summed log-likelihood, not on the intercept): what the
  * age-and-sex baseline is fitted with. beta has d + 1 places, the intercept first. Errors

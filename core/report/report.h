@@ -6,7 +6,9 @@
 #define RZ_REPORT_REPORT_H
 
 #include "base/buffer.h"
-#include "metrics/metrics.h"
+#include "metrics/decision.h"
+#include "metrics/subgroups.h"
+#include "metrics/truth.h"
 #include "predict/predictor.h"
 #include "tasks/cohort.h"
 
@@ -25,13 +27,12 @@ RZ_MUST_CHECK rz_status rz_card_limits(rz_buffer *out);
 /* Against true risks, where a simulation knows them; over the matched patients only. */
 typedef struct rz_report_truth {
     bool given;
-    size_t matched;                          /* evaluated patients whose true risk is known */
-    size_t other_day;                        /* the truth knows them, but at another index day */
-    size_t missing;                          /* the truth does not know them for this task */
-    double mean_predicted, mean_true, ratio; /* ratio: predicted to true */
-    double slope, intercept;                 /* logit(true) = intercept + slope logit(predicted) */
-    rz_interval auroc, average_precision;    /* of the true risk as a score: the best reachable */
-    rz_interval auroc_lost, precision_lost;  /* truth minus model, paired */
+    size_t matched;   /* evaluated patients whose true risk is known */
+    size_t other_day; /* the truth knows them, but at another index day */
+    size_t missing;   /* the truth does not know them for this task */
+    rz_truth figures;
+    rz_interval auroc, average_precision;   /* of the true risk as a score: the best reachable */
+    rz_interval auroc_lost, precision_lost; /* truth minus model, paired */
 } rz_report_truth;
 
 /* One task of the model on one cohort. Arrays are owned, one row per evaluated patient. */
@@ -45,6 +46,8 @@ typedef struct rz_report_task {
     uint8_t *label;                  /* [n] */
     rz_metrics model, baseline;
     rz_interval auroc_gain, precision_gain; /* model minus age and sex, paired */
+    rz_subgroups groups;  /* of the model; owned, none where they were not asked for */
+    rz_decision decision; /* model and age and sex alone; no points where it was not asked for */
     rz_report_truth against_truth;
     struct {
         bool given;                        /* the task was answered through the onset head */
@@ -72,6 +75,9 @@ void rz_report_done(rz_report *report); /* accepts a zeroed one */
 json_t *rz_number_json(double value);
 json_t *rz_interval_json(const rz_interval *interval);
 json_t *rz_metrics_json(const rz_metrics *metrics);
+/* {"predicted_to_true": {"from", "to", "met"}, "slope": …}; met is null where there is no figure.
+ */
+json_t *rz_truth_goals_json(const rz_truth *truth);
 
 /* Figures that do not exist are null and the task's "reason" says why; new. */
 json_t *rz_report_json(const rz_report *report);

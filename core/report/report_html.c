@@ -2,7 +2,9 @@
 #include "report/report.h"
 
 #include "report/charts.h"
+#include "report/decision_curve.h"
 #include "report/page.h"
+#include "report/subgroups_page.h"
 
 #include <math.h>
 
@@ -195,8 +197,23 @@ static void calibration(rz_page *p, const rz_metrics *m)
         "</tbody></table>\n<p class=\"soft\">Intervals of the observed share after Wilson.</p>\n");
 }
 
+static void goal_row(rz_page *p, const char *name, const rz_interval *figure, double from,
+                     double to, bool met)
+{
+    rz_page_add(p, "<tr><td>");
+    rz_page_add(p, name);
+    rz_page_add(p, "</td><td>");
+    rz_page_interval(p, figure, 3);
+    rz_page_add(p, met ? ", within " : isfinite(figure->value) ? ", <b>outside</b> " : ", goal ");
+    rz_page_number(p, from, 2);
+    rz_page_add(p, " to ");
+    rz_page_number(p, to, 2);
+    rz_page_add(p, "</td></tr>\n");
+}
+
 static void truth_section(rz_page *p, const rz_report_truth *t)
 {
+    const rz_truth *f = &t->figures;
     if (!t->given)
         return;
     rz_page_add(p, "<h3>Against the true risks of the simulation</h3>\n<p>");
@@ -205,17 +222,20 @@ static void truth_section(rz_page *p, const rz_report_truth *t)
     rz_page_count(p, t->other_day);
     rz_page_add(p, " are known at another index day only, ");
     rz_page_count(p, t->missing);
-    rz_page_add(p, " not at all.</p>\n<table><tbody>\n<tr><td>mean predicted / mean true</td><td>");
-    rz_page_number(p, 100.0 * t->mean_predicted, 2);
-    rz_page_add(p, " % / ");
-    rz_page_number(p, 100.0 * t->mean_true, 2);
-    rz_page_add(p, " % = ");
-    rz_page_number(p, t->ratio, 3);
+    rz_page_add(p, " not at all.</p>\n<table><tbody>\n<tr><td>mean predicted, mean true</td><td>");
+    rz_page_number(p, 100.0 * f->mean_predicted, 2);
+    rz_page_add(p, " %, ");
+    rz_page_number(p, 100.0 * f->mean_true, 2);
+    rz_page_add(p, " %</td></tr>\n");
+    goal_row(p, "mean predicted / mean true", &f->ratio, RZ_TRUTH_RATIO_FROM, RZ_TRUTH_RATIO_TO,
+             rz_truth_ratio_met(f));
+    goal_row(p, "slope of logit(true) on logit(predicted)", &f->slope, RZ_TRUTH_SLOPE_FROM,
+             RZ_TRUTH_SLOPE_TO, rz_truth_slope_met(f));
+    rz_page_add(p, "<tr><td>intercept of the same line</td><td>");
+    rz_page_interval(p, &f->intercept, 3);
     rz_page_add(p,
-                "</td></tr>\n<tr><td>logit(true) on logit(predicted): slope, intercept</td><td>");
-    rz_page_number(p, t->slope, 3);
-    rz_page_add(p, ", ");
-    rz_page_number(p, t->intercept, 3);
+                "</td></tr>\n<tr><td>slope of logit(mean true) on logit(predicted) (1)</td><td>");
+    rz_page_interval(p, &f->mean_slope, 3);
     rz_page_add(p, "</td></tr>\n<tr><td>AUROC of the truth itself</td><td>");
     rz_page_interval(p, &t->auroc, 3);
     rz_page_add(p, "</td></tr>\n<tr><td>average precision of the truth itself</td><td>");
@@ -244,6 +264,8 @@ static void charts(rz_page *p, const rz_report_task *t, rz_error *error)
         p->failed = rz_chart_calibration(&t->model, p->out, error);
     if (p->failed == RZ_OK)
         p->failed = rz_chart_histogram(t->probability, t->label, t->n, p->out, error);
+    if (p->failed == RZ_OK && t->decision.n_points > 0)
+        p->failed = rz_chart_decision(&t->decision, p->out, error);
     if (p->failed == RZ_OK && t->against_truth.given)
         p->failed = rz_chart_truth(t->probability, t->truth, t->n, p->out, error);
     rz_page_add(p, "</div>\n");
@@ -263,6 +285,8 @@ static void task_section(rz_page *p, const rz_report_task *t, rz_error *error)
     truth_section(p, &t->against_truth);
     charts(p, t, error);
     calibration(p, &t->model);
+    rz_subgroups_page(&t->groups, &t->model, p, error);
+    rz_decision_page(&t->decision, p);
     attrition(p, t);
     rz_page_add(p, "</section>\n");
 }

@@ -2,6 +2,9 @@
  * are null and "reason" stands beside them. */
 #include "report/report.h"
 
+#include "report/decision_curve.h"
+#include "report/subgroups_page.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -51,19 +54,44 @@ json_t *rz_metrics_json(const rz_metrics *m)
         rz_interval_json(&m->observed_to_expected), "deciles", deciles_json(m));
 }
 
+static json_t *goal_json(double from, double to, const rz_interval *figure, bool met)
+{
+    return json_pack("{s:f, s:f, s:o}", "from", from, "to", to, "met",
+                     isfinite(figure->value) ? json_boolean(met) : json_null());
+}
+
+json_t *rz_truth_goals_json(const rz_truth *f)
+{
+    return json_pack(
+        "{s:o, s:o}", "predicted_to_true",
+        goal_json(RZ_TRUTH_RATIO_FROM, RZ_TRUTH_RATIO_TO, &f->ratio, rz_truth_ratio_met(f)),
+        "slope",
+        goal_json(RZ_TRUTH_SLOPE_FROM, RZ_TRUTH_SLOPE_TO, &f->slope, rz_truth_slope_met(f)));
+}
+
+static json_t *truth_intervals_json(const rz_truth *f)
+{
+    return json_pack("{s:o, s:o, s:o, s:o}", "predicted_to_true", rz_interval_json(&f->ratio),
+                     "slope", rz_interval_json(&f->slope), "intercept",
+                     rz_interval_json(&f->intercept), "mean_slope",
+                     rz_interval_json(&f->mean_slope));
+}
+
 static json_t *truth_json(const rz_report_truth *t)
 {
     if (!t->given)
         return json_null();
-    return json_pack("{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "matched",
-                     (json_int_t)t->matched, "other_index_day", (json_int_t)t->other_day, "missing",
-                     (json_int_t)t->missing, "mean_predicted", rz_number_json(t->mean_predicted),
-                     "mean_true", rz_number_json(t->mean_true), "predicted_to_true",
-                     rz_number_json(t->ratio), "slope", rz_number_json(t->slope), "intercept",
-                     rz_number_json(t->intercept), "auroc", rz_interval_json(&t->auroc),
-                     "average_precision", rz_interval_json(&t->average_precision), "auroc_lost",
-                     rz_interval_json(&t->auroc_lost), "average_precision_lost",
-                     rz_interval_json(&t->precision_lost));
+    const rz_truth *f = &t->figures;
+    return json_pack(
+        "{s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "matched",
+        (json_int_t)t->matched, "other_index_day", (json_int_t)t->other_day, "missing",
+        (json_int_t)t->missing, "mean_predicted", rz_number_json(f->mean_predicted), "mean_true",
+        rz_number_json(f->mean_true), "predicted_to_true", rz_number_json(f->ratio.value), "slope",
+        rz_number_json(f->slope.value), "intercept", rz_number_json(f->intercept.value),
+        "intervals", truth_intervals_json(f), "goals", rz_truth_goals_json(f), "auroc",
+        rz_interval_json(&t->auroc), "average_precision", rz_interval_json(&t->average_precision),
+        "auroc_lost", rz_interval_json(&t->auroc_lost), "average_precision_lost",
+        rz_interval_json(&t->precision_lost));
 }
 
 /* NULL where the task has a head of its own. */
@@ -81,15 +109,17 @@ static json_t *onset_json(const rz_report_task *t)
 
 static json_t *task_json(const rz_report_task *t)
 {
-    return json_pack("{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o, s:o*}",
-                     "name", t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
-                     rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n,
-                     "positives", (json_int_t)t->cohort.positives, "died_without_outcome",
-                     (json_int_t)t->cohort.died_without_outcome, "model",
-                     rz_metrics_json(&t->model), "age_sex", rz_metrics_json(&t->baseline),
-                     "model_minus_age_sex", "auroc", rz_interval_json(&t->auroc_gain),
-                     "average_precision", rz_interval_json(&t->precision_gain), "truth",
-                     truth_json(&t->against_truth), "onset", onset_json(t));
+    return json_pack(
+        "{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o*}", "name",
+        t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
+        rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n, "positives",
+        (json_int_t)t->cohort.positives, "died_without_outcome",
+        (json_int_t)t->cohort.died_without_outcome, "model", rz_metrics_json(&t->model), "age_sex",
+        rz_metrics_json(&t->baseline), "model_minus_age_sex", "auroc",
+        rz_interval_json(&t->auroc_gain), "average_precision", rz_interval_json(&t->precision_gain),
+        "subgroups", rz_subgroups_json(&t->groups), "decision_curve",
+        rz_decision_json(&t->decision), "truth", truth_json(&t->against_truth), "onset",
+        onset_json(t));
 }
 
 json_t *rz_report_json(const rz_report *r)
@@ -115,6 +145,7 @@ void rz_report_done(rz_report *report)
     for (size_t i = 0; i < report->n_tasks; i++) {
         rz_report_task *t = &report->tasks[i];
         rz_cohort_done(&t->cohort);
+        rz_subgroups_done(&t->groups);
         free(t->member);
         free(t->probability);
         free(t->age_sex);

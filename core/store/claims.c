@@ -387,3 +387,28 @@ rz_status rz_store_claim_days(rz_store *store, rz_patient_key key, rz_arena *are
     }
     return status;
 }
+
+rz_status rz_store_facilities(rz_store *store, rz_arena *arena, const char *const **names,
+                              size_t *n, rz_error *error)
+{
+    bool began = false;
+    const char **texts = NULL;
+    rz_status status = rz_store_view(store, &began, error);
+    if (status == RZ_OK)
+        status = rz_names_refresh(&store->facilities, store->db, error);
+    size_t count = store->facilities.n;
+    if (status == RZ_OK)
+        texts = rz_arena_alloc(arena, count > 0 ? count : 1, sizeof *texts);
+    for (size_t i = 0; texts != NULL && i < count; i++) {
+        texts[i] = rz_arena_strdup(arena, store->facilities.entries[i].text);
+        texts = texts[i] != NULL ? texts : NULL;
+    }
+    rz_store_view_end(store, began);
+    if (status == RZ_OK && texts == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for the names of %zu facilities", count);
+    if (status != RZ_OK)
+        return status;
+    *names = texts;
+    *n = count;
+    return RZ_OK;
+}

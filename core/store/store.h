@@ -154,6 +154,10 @@ typedef struct rz_claim_day {
 RZ_MUST_CHECK rz_status rz_store_claim_days(rz_store *store, rz_patient_key key, rz_arena *arena,
                                             const rz_claim_day **out, size_t *n, rz_error *error);
 
+/* The names of all facilities, by the number that claim days have; all memory from the arena. */
+RZ_MUST_CHECK rz_status rz_store_facilities(rz_store *store, rz_arena *arena,
+                                            const char *const **names, size_t *n, rz_error *error);
+
 /* Counts are of current claims and their rows; two claims that tell of one event count twice. They
  * are kept per batch, so reading them costs nothing; first_day and last_day only ever widen. */
 typedef struct rz_store_counts {

@@ -9,6 +9,28 @@
 /* In decades, which keeps all features of one size for the ridge and for Newton's method. */
 static const double KNOTS[4] = {2.0, 4.0, 6.0, 8.0};
 
+static const struct {
+    double from;
+    const char *name;
+} bands[RZ_AGE_BANDS + 1] = {{0, "0-17"},   {18, "18-29"}, {30, "30-39"},
+                             {40, "40-49"}, {50, "50-59"}, {60, "60-69"},
+                             {70, "70-79"}, {80, "80+"},   {NAN, "unknown"}};
+
+size_t rz_age_band(double age_years)
+{
+    size_t band = 0;
+    if (isnan(age_years))
+        return RZ_AGE_BANDS;
+    while (band + 1 < RZ_AGE_BANDS && age_years >= bands[band + 1].from)
+        band++;
+    return band;
+}
+
+const char *rz_age_band_name(size_t band)
+{
+    return bands[band < RZ_AGE_BANDS ? band : RZ_AGE_BANDS].name;
+}
+
 static double cube_above(double x, double knot)
 {
     double d = x - knot;

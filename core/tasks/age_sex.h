@@ -5,6 +5,12 @@
 
 #include "claims/event.h"
 
+enum { RZ_AGE_BANDS = 8 }; /* that figures of subgroups are given for */
+
+/* 0 … RZ_AGE_BANDS - 1; RZ_AGE_BANDS for an unknown age. */
+size_t rz_age_band(double age_years);
+const char *rz_age_band_name(size_t band); /* "40-49", "80+", "unknown"; static */
+
 enum { RZ_AGE_SEX_FEATURES = 7 }; /* 3 of age, sex, 3 of age times sex */
 
 /* Ages beyond 0 … 110 count as the nearest of these.

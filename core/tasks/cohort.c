@@ -101,6 +101,14 @@ static rz_status reserve(rz_cohort *cohort, rz_error *error)
     return RZ_OK;
 }
 
+static int32_t facility_on(const rz_claim_day *days, size_t n_days, int32_t day)
+{
+    size_t i = 0;
+    while (i < n_days && days[i].day != day)
+        i++;
+    return i < n_days ? days[i].facility : -1;
+}
+
 rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task, const rz_timeline *timeline,
                         const rz_claim_day *days, size_t n_days, uint64_t seed, rz_error *error)
 {
@@ -121,7 +129,8 @@ rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task, const rz_timelin
                                .index_day = index_day,
                                .split = rz_split_of(timeline->hash, seed),
                                .sex = timeline->sex,
-                               .age_years = NAN};
+                               .age_years = NAN,
+                               .facility = facility_on(days, n_days, index_day)};
     if (timeline->birth_day != RZ_DAY_NONE)
         member.age_years = (float)((index_day - timeline->birth_day) / 365.25);
     member.label = rz_task_outcome(task, timeline, index_day, &member.outcome_day);

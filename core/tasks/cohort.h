@@ -49,7 +49,8 @@ typedef struct rz_cohort_member {
     bool label;
     rz_split split;
     rz_sex sex;
-    float age_years; /* at the index; NaN when the birth day is unknown */
+    float age_years;  /* at the index; NaN when the birth day is unknown */
+    int32_t facility; /* that of the index day's claim, as claim days number it */
 } rz_cohort_member;
 
 typedef struct rz_cohort {

@@ -21,6 +21,22 @@ def column(rows, name, kind=float):
     return numpy.array([kind(row[name]) for row in rows])
 
 
+def logit(risk):
+    """With risks at least 1e-4 from 0 and 1, as the truth of finitely many continuations is."""
+    risk = numpy.clip(risk, 1e-4, 1 - 1e-4)
+    return numpy.log(risk / (1 - risk))
+
+
+def fractional(x, share):
+    """Slope of logit(E share) on x by Newton's method."""
+    design, beta = numpy.column_stack([numpy.ones(len(x)), x]), numpy.zeros(2)
+    for _ in range(50):
+        p = 1 / (1 + numpy.exp(-design @ beta))
+        beta += numpy.linalg.solve(design.T @ (design * (p * (1 - p))[:, None]),
+                                   design.T @ (share - p))
+    return beta[1]
+
+
 class Evaluate(Trained):
     def evaluate(self, *more, db=None, model=None, code=0):
         out = self.at("report")
@@ -80,7 +96,8 @@ class Evaluate(Trained):
         with open(self.at("all.csv"), encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))
         self.assertEqual(list(rows[0]), ["task", "patient_key", "index_day", "split", "label",
-                                         "logit", "probability", "age_sex", "truth"])
+                                         "logit", "probability", "age_sex", "truth", "sex",
+                                         "age_band", "facility"])
         self.assertEqual({r["split"] for r in rows}, {"train", "tuning", "held_out"})
         self.evaluate("--split", "tuning")
         for task in ("ckd", "amlodipine"):
@@ -96,6 +113,66 @@ class Evaluate(Trained):
                     calibration["map"]["slope"] * (column(part, "logit") + shift))
             numpy.testing.assert_allclose(column(part, "probability"), 1 / (1 + numpy.exp(-line)),
                                           rtol=1e-6)
+
+    def test_subgroups_are_the_whole_in_parts_and_those_of_scikit_learn(self):
+        measured = 0
+        for task in self.evaluate("--split", "all")["tasks"]:
+            rows = scores(self.at("report"), task["name"])
+            columns = {"sex": ("sex", {"F": "female", "M": "male", "U": "unknown"}),
+                       "age": ("age_band", {}), "hospital": ("facility", {})}
+            for by, (column_name, names) in columns.items():
+                groups = [g for g in task["subgroups"] if g["by"] == by]
+                parts = {}
+                for row in rows:
+                    name = names.get(row[column_name], row[column_name])
+                    parts.setdefault(name, []).append(row)
+                self.assertEqual({g["name"]: (g["n"], g["positives"]) for g in groups},
+                                 {n: (len(p), sum(r["label"] == "1" for r in p))
+                                  for n, p in parts.items()})
+                for g in groups:
+                    label = column(parts[g["name"]], "label", int)
+                    risk = column(parts[g["name"]], "probability")
+                    if min(label.sum(), (1 - label).sum()) < 10:
+                        self.assertIn("too few", g["reason"])
+                        self.assertIsNone(g["auroc"])
+                        continue
+                    measured += 1
+                    for got, wanted in (
+                            ("auroc", roc_auc_score(label, risk)),
+                            ("average_precision", average_precision_score(label, risk)),
+                            ("observed_to_expected", label.sum() / risk.sum())):
+                        self.assertAlmostEqual(g[got]["value"], wanted, delta=1e-7 * (1 + wanted))
+                        self.assertLessEqual(g[got]["low"], g[got]["high"])
+        self.assertGreater(measured, 5)
+
+    def test_decision_curves_are_those_of_numpy(self):
+        for task in self.evaluate("--split", "all")["tasks"]:
+            rows = scores(self.at("report"), task["name"])
+            label = column(rows, "label", int)
+            curve, n = task["decision_curve"], len(rows)
+            self.assertIsNone(curve["reason"])
+            self.assertAlmostEqual(curve["prevalence"], label.mean(), delta=1e-8)
+            self.assertGreater(len(curve["points"]), 10)
+            for k, p in enumerate(curve["points"]):
+                t = label.mean() * (0.5 + 0.1 * k)
+                self.assertAlmostEqual(p["threshold"], t, delta=1e-8)
+                self.assertLess(t, 0.95)
+                worth = {}
+                for name, score in (("model", "probability"), ("age_sex", "age_sex")):
+                    treated = column(rows, score) >= t
+                    rightly = (treated & (label == 1)).sum()
+                    worth[name] = (rightly - (treated.sum() - rightly) * t / (1 - t)) / n
+                    if name == "model":
+                        self.assertEqual((p["treated"], p["true_positives"]),
+                                         (treated.sum(), rightly))
+                    self.assertAlmostEqual(p["net_benefit"][name]["value"], worth[name], delta=1e-8)
+                everybody = label.mean() - (1 - label.mean()) * t / (1 - t)
+                self.assertAlmostEqual(p["net_benefit"]["treat_all"], everybody, delta=1e-8)
+                for name, wanted in (
+                        ("model_minus_default", worth["model"] - max(everybody, 0)),
+                        ("model_minus_age_sex", worth["model"] - worth["age_sex"])):
+                    self.assertAlmostEqual(p[name]["value"], wanted, delta=1e-8)
+                    self.assertLessEqual(p[name]["low"], p[name]["high"])
 
     def test_one_task_of_several(self):
         report = self.evaluate("--task", "ckd")
@@ -201,8 +278,9 @@ class Truth(Trained):
     def evaluate(self, db, rows):
         with open(self.at("given.csv"), "w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
-        train("evaluate", "--db", db, "--model", self.at("model"), "--out", self.at("report"),
-              "--split", "all", "--truth", self.at("given.csv"), "--bootstraps", 20)
+        self.text = train("evaluate", "--db", db, "--model", self.at("model"), "--out",
+                          self.at("report"), "--split", "all", "--truth", self.at("given.csv"),
+                          "--bootstraps", 20)
         return read(self.at("report"), "report.json")
 
     def figures(self, task):
@@ -215,7 +293,24 @@ class Truth(Trained):
                                average_precision_score(label, truth), delta=1e-9)
         self.assertAlmostEqual(got["auroc"]["value"], roc_auc_score(label, truth), delta=1e-9)
         self.assertAlmostEqual(got["predicted_to_true"], risk.sum() / truth.sum(), delta=1e-7)
-        self.assertTrue(math.isfinite(got["slope"]))
+        x, y = logit(risk), logit(truth)
+        self.assertAlmostEqual(got["slope"], numpy.polyfit(x, y, 1)[0], delta=1e-6)
+        self.assertAlmostEqual(got["intercept"], numpy.polyfit(x, y, 1)[1], delta=1e-5)
+        self.assertAlmostEqual(got["intervals"]["mean_slope"]["value"], fractional(x, truth),
+                               delta=1e-6)
+        for name, value in (("predicted_to_true", got["predicted_to_true"]),
+                            ("slope", got["slope"]), ("intercept", got["intercept"])):
+            interval = got["intervals"][name]
+            self.assertEqual(interval["value"], value)
+            self.assertLess(interval["low"], interval["high"])
+        goals = got["goals"]
+        self.assertEqual((goals["slope"]["from"], goals["slope"]["to"]), (0.9, 1.1))
+        for name, value in (("predicted_to_true", got["predicted_to_true"]),
+                            ("slope", got["slope"])):
+            self.assertIs(goals[name]["met"], goals[name]["from"] <= value <= goals[name]["to"])
+        self.assertIn(f"logit slope {got['slope']:.3f} [", self.text)
+        self.assertIn("within 0.90-1.10" if goals["slope"]["met"] else "OUTSIDE 0.90-1.10",
+                      self.text)
 
 
 if __name__ == "__main__":

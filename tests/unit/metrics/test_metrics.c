@@ -183,32 +183,6 @@ static void comparison_is_paired(void **state)
     assert_true(isnan(auroc.value) && isnan(auroc.low) && isnan(precision.value));
 }
 
-static void lines_against_the_truth(void **state)
-{
-    (void)state;
-    enum { N = 50 };
-    double predicted[N], truth[N], slope, intercept;
-    for (int i = 0; i < N; i++) {
-        double eta = -4 + 0.1 * i;
-        predicted[i] = rz_sigmoid(eta);
-        truth[i] = rz_sigmoid(0.8 * eta - 0.5);
-    }
-    rz_truth_line(predicted, truth, N, &slope, &intercept);
-    check_near(slope, 0.8, 1e-12);
-    check_near(intercept, -0.5, 1e-12);
-    rz_truth_line(truth, truth, N, &slope, &intercept);
-    check_near(slope, 1, 1e-12);
-    predicted[0] = 0; /* has no logit of its own */
-    rz_truth_line(predicted, truth, N, &slope, &intercept);
-    assert_true(isfinite(slope) && slope < 0.8);
-    for (int i = 0; i < N; i++)
-        predicted[i] = 0.2;
-    rz_truth_line(predicted, truth, N, &slope, &intercept);
-    assert_true(isnan(slope) && isnan(intercept));
-    rz_truth_line(NULL, NULL, 0, &slope, &intercept);
-    assert_true(isnan(slope));
-}
-
 static void percentiles(void **state)
 {
     (void)state;
@@ -230,7 +204,7 @@ int main(void)
                                        cmocka_unit_test(ece_has_a_closed_last_bin),
                                        cmocka_unit_test(true_risks_are_calibrated),
                                        cmocka_unit_test(comparison_is_paired),
-                                       cmocka_unit_test(lines_against_the_truth),
+
                                        cmocka_unit_test(percentiles)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

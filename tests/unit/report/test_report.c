@@ -24,6 +24,29 @@ static rz_task task_of(const char *name)
     return task;
 }
 
+/* A third men and 9 in 10 of age 40-49, the others unknown; hospitals with names that must be
+ * escaped, the second one small. */
+static void subgroups_of(rz_report_task *t)
+{
+    static const char *const sexes[] = {"female", "male"}, *const ages[] = {"40-49"},
+                             *const hospitals[] = {"<A> & \"B\"", "small"};
+    rz_error error = {0};
+    uint32_t *key = calloc(3 * t->n + 1, sizeof *key), *age = key + t->n, *hospital = age + t->n;
+    for (size_t i = 0; i < t->n; i++) {
+        key[i] = i % 3 == 0;
+        age[i] = i % 10 == 0;
+        hospital[i] = i % 100 == 0;
+    }
+    const rz_subgroup_rows rows = {.n = t->n,
+                                   .probability = t->probability,
+                                   .label = t->label,
+                                   .key = {key, age, hospital},
+                                   .names = {sexes, ages, hospitals},
+                                   .n_names = {2, 1, 2}};
+    check_ok(rz_subgroups_measure(&rows, 50, 1, &t->groups, &error));
+    free(key);
+}
+
 /* n patients; `positive` false gives a single class. */
 static void fill(rz_report_task *t, const char *name, size_t n, bool positive, bool truth)
 {
@@ -47,13 +70,18 @@ static void fill(rz_report_task *t, const char *name, size_t n, bool positive, b
     check_ok(rz_metrics_compute(t->age_sex, t->label, n, 50, 1, &t->baseline, &error));
     check_ok(rz_metrics_compare(t->probability, t->age_sex, t->label, n, 50, 1, &t->auroc_gain,
                                 &t->precision_gain, &error));
+    check_ok(
+        rz_decision_compute(t->probability, t->age_sex, t->label, n, 50, 1, &t->decision, &error));
+    subgroups_of(t);
     if (truth)
         t->against_truth = (rz_report_truth){.given = true,
                                              .matched = n,
-                                             .mean_predicted = 0.1,
-                                             .mean_true = 0.2,
-                                             .ratio = 0.5,
-                                             .slope = NAN,
+                                             .figures = {.mean_predicted = 0.1,
+                                                         .mean_true = 0.2,
+                                                         .ratio = {0.5, 0.4, 0.6},
+                                                         .slope = {NAN, NAN, NAN},
+                                                         .intercept = {NAN, NAN, NAN},
+                                                         .mean_slope = {1, 0.9, 1.1}},
                                              .auroc = t->model.auroc,
                                              .average_precision = t->model.average_precision};
 }
@@ -96,6 +124,25 @@ static void json(void **state)
     json_t *truth = json_object_get(ckd, "truth");
     assert_true(json_is_null(json_object_get(truth, "slope")));
     check_near(json_number_value(json_object_get(truth, "predicted_to_true")), 0.5, 0);
+    json_t *goals = json_object_get(truth, "goals");
+    assert_true(json_is_false(json_object_get(json_object_get(goals, "predicted_to_true"), "met")));
+    assert_true(json_is_null(json_object_get(json_object_get(goals, "slope"), "met")));
+    json_t *groups = json_object_get(ckd, "subgroups");
+    assert_int_equal(json_array_size(groups), 6); /* two sexes, one age, unknown, two hospitals */
+    assert_string_equal(json_string_value(json_object_get(json_array_get(groups, 3), "name")),
+                        "unknown");
+    json_t *small = json_array_get(groups, 5);
+    assert_string_equal(json_string_value(json_object_get(small, "name")), "small");
+    assert_true(json_is_null(json_object_get(small, "auroc")));
+    assert_non_null(strstr(json_string_value(json_object_get(small, "reason")), "too few"));
+    assert_int_equal(json_array_size(json_object_get(none, "subgroups")), 6);
+    assert_int_equal(json_array_size(json_object_get(json_array_get(tasks, 2), "subgroups")), 0);
+    json_t *curve = json_object_get(ckd, "decision_curve");
+    assert_int_equal(json_array_size(json_object_get(curve, "points")),
+                     r.tasks[0].decision.n_points);
+    assert_string_equal(
+        json_string_value(json_object_get(json_object_get(none, "decision_curve"), "reason")),
+        "no positive patient");
     json_t *single = json_object_get(none, "model");
     assert_string_equal(json_string_value(json_object_get(single, "reason")),
                         "no positive patient");
@@ -129,6 +176,9 @@ static void html(void **state)
     assert_non_null(strstr(out.data, "no positive patient"));
     assert_non_null(strstr(out.data, "the cohort is empty"));
     assert_non_null(strstr(out.data, RZ_REPORT_NOTICE));
+    assert_non_null(strstr(out.data, "hospital &lt;A&gt; &amp; &quot;B&quot;"));
+    assert_non_null(strstr(out.data, "<b>outside</b> 0.95 to 1.05"));
+    assert_non_null(strstr(out.data, "Vickers and Elkin 2006"));
     assert_null(strstr(out.data, "nan"));
     assert_null(strstr(out.data, "http://www.w3.org/1999/xhtml"));
     assert_null(strstr(out.data, "<script"));

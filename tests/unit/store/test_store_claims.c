@@ -299,6 +299,12 @@ static void shared_ids_join_facilities(void **state)
     assert_int_equal(n, 1); /* both known on day 110: the shorter follow-up stands */
     assert_int_equal(days[0].day, 110);
     assert_int_equal(days[0].data_end_day, 100);
+    const char *const *names = NULL;
+    size_t n_names = 0;
+    check_ok(rz_store_facilities(store, &arena, &names, &n_names, &error));
+    assert_int_equal(n_names, 2);
+    assert_string_equal(names[days[0].facility], "F1");
+    assert_string_equal(names[1 - days[0].facility], "F2");
     claim.claim_id = "c3";
     claim.known_day = 130;
     const rz_event death[] = {{.day = 400,

@@ -1,6 +1,7 @@
 #include "task_fixture.h"
 
 #include "base/portable_math.h"
+#include "base/size.h"
 #include "metrics/metrics.h"
 #include "tasks/age_sex.h"
 
@@ -21,6 +22,19 @@ static void unknowns_and_limits(void **state)
     check_near(a[0], -5, 0);
     for (int i = 1; i < RZ_AGE_SEX_FEATURES; i++)
         check_near(a[i], 0, 0);
+}
+
+static void age_bands(void **state)
+{
+    (void)state;
+    static const struct {
+        double age;
+        const char *name;
+    } cases[] = {{-1, "0-17"},  {0, "0-17"},     {17.99, "0-17"}, {18, "18-29"},    {39.9, "30-39"},
+                 {40, "40-49"}, {79.9, "70-79"}, {80, "80+"},     {NAN, "unknown"}, {120, "80+"}};
+    for (size_t i = 0; i < RZ_COUNT(cases); i++)
+        assert_string_equal(rz_age_band_name(rz_age_band(cases[i].age)), cases[i].name);
+    assert_string_equal(rz_age_band_name(1000), "unknown");
 }
 
 /* Restricted: straight below the first knot and above the last, and smooth between. */
@@ -74,8 +88,8 @@ static void fitted_and_read_back(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(unknowns_and_limits),
-                                       cmocka_unit_test(straight_at_both_ends),
-                                       cmocka_unit_test(fitted_and_read_back)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unknowns_and_limits), cmocka_unit_test(age_bands),
+        cmocka_unit_test(straight_at_both_ends), cmocka_unit_test(fitted_and_read_back)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

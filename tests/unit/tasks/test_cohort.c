@@ -219,8 +219,8 @@ static void labels_and_deaths(void **state)
     rz_task task = fixture_task();
     rz_cohort cohort = {0};
     /* one claim day, and a data end that leaves it as the only day to draw */
-    const rz_claim_day day[] = {{.day = 1135, .data_end_day = 1865},
-                                {.day = 1500, .data_end_day = 1865}};
+    const rz_claim_day day[] = {{.day = 1135, .data_end_day = 1865, .facility = 7},
+                                {.day = 1500, .data_end_day = 1865, .facility = 3}};
     const rz_timeline_event ill[] = {VISIT(1000, 1010), DIAGNOSIS(1865, 1900, "N189"),
                                      DEATH(1866, 1866)};
     const rz_timeline_event late[] = {VISIT(1000, 1010), DIAGNOSIS(1866, 1900, "N189")};
@@ -235,6 +235,7 @@ static void labels_and_deaths(void **state)
     assert_int_equal(cohort.died_without_outcome, 1);
     assert_true(cohort.members[0].label);
     assert_int_equal(cohort.members[0].outcome_day, 1865);
+    assert_int_equal(cohort.members[0].facility, 3); /* of the index day's claim */
     check_near(cohort.members[0].age_years, 1500 / 365.25, 1e-4);
     assert_false(cohort.members[1].label);
     assert_true(isnan(cohort.members[1].age_years));
