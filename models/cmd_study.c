@@ -269,6 +269,8 @@ static rz_status run(const rz_options *options, study_settings *s, rz_error *err
         if (status == RZ_OK)
             study_plan_print(&plan);
         if (status == RZ_OK)
+            status = study_cohorts_write(s, &progress, error);
+        if (status == RZ_OK)
             status = report(options, &plan, pool, &progress, error);
     }
     study_plan_done(&plan);

@@ -9,6 +9,7 @@
  *   OUT/cells/NAME.json      a finished cell and what it cost
  *   OUT/skipped/NAME.json    a cell that the data do not allow, and why
  *   OUT/logs/NAME.txt        what its programs said
+ *   OUT/cohorts.json         who was left out of each task, and why (study_cohorts.c)
  *   OUT/report.html, report.json, routing.json   what it all says (study_report.h)
  *
  * study_plan.c lists the cells, study_run.c works them off. */
@@ -97,5 +98,11 @@ char *study_path(const study_settings *settings, const char *folder, const char 
  * Errors  RZ_E_CANCELED when progress says stop (running cells save what they have and go on the
  *         next time); RZ_E_IO with the end of its log when a cell's program fails. */
 RZ_MUST_CHECK rz_status study_run(study_plan *plan, const rz_progress *progress, rz_error *error);
+
+/* OUT/cohorts.json, unless it is there: {"tasks": [{"name", "attrition": [{"step", "patients"}],
+ * "splits": {"train": {"patients", "positives"}, "tuning": …, "held_out": {"patients"}}}]}.
+ * Outcomes of held-out patients are not counted. Errors  those of the store; RZ_E_CANCELED. */
+RZ_MUST_CHECK rz_status study_cohorts_write(const study_settings *settings,
+                                            const rz_progress *progress, rz_error *error);
 
 #endif

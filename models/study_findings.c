@@ -124,6 +124,12 @@ static rz_status check_task(study_findings *f, size_t task, rz_error *error)
                                           f->options.seed, &k->metrics, error);
     k->made = status == RZ_OK;
     k->cell = cell;
+    if (status == RZ_OK)
+        status = study_groups_measure(&p->groups, predicted, p->label, p->n, f->options.bootstraps,
+                                      f->options.seed, &k->groups, error);
+    if (status == RZ_OK)
+        status = rz_decision_compute(predicted, p->score[m->age_sex], p->label, p->n,
+                                     f->options.bootstraps, f->options.seed, &k->decision, error);
     k->truth_known = p->truth_known;
     if (status == RZ_OK && p->truth_known)
         status = rz_truth_compute(predicted, p->truth, p->n, f->options.bootstraps, f->options.seed,
@@ -163,6 +169,25 @@ static rz_status read_opened(const char *folder, json_t **out, rz_error *error)
     return status;
 }
 
+/* Who was left out; studies of older versions have not kept it. */
+static rz_status read_cohorts(const char *folder, json_t **out, rz_error *error)
+{
+    enum { COHORTS_BYTES_MAX = 16 << 20 };
+    char path[PATH_MAX], *text = NULL;
+    size_t n = 0;
+    rz_error missing = {0};
+    (void)snprintf(path, sizeof path, "%s/cohorts.json", folder);
+    *out = NULL;
+    rz_status status = rz_file_read(path, COHORTS_BYTES_MAX, &text, &n, &missing);
+    if (status == RZ_E_NOT_FOUND)
+        return RZ_OK;
+    if (status != RZ_OK)
+        return rz_fail(error, status, "%s", missing.text);
+    *out = json_loadb(text, n, 0, NULL);
+    free(text);
+    return *out != NULL ? RZ_OK : rz_fail(error, RZ_E_CORRUPT, "%s is no JSON", path);
+}
+
 rz_status study_findings_make(const char *folder, const study_report_options *options,
                               rz_pool *pool, const rz_progress *progress, study_findings *f,
                               rz_error *error)
@@ -170,6 +195,8 @@ rz_status study_findings_make(const char *folder, const study_report_options *op
     *f = (study_findings){.options = *options};
     const study_design *d = &f->results.design;
     rz_status status = read_opened(folder, &f->held_out_opened, error);
+    if (status == RZ_OK)
+        status = read_cohorts(folder, &f->cohorts, error);
     if (status == RZ_OK)
         status = study_results_read(folder, options->open_held_out, progress, &f->results, error);
     if (status == RZ_OK)
@@ -200,7 +227,10 @@ void study_findings_done(study_findings *f)
 {
     free(f->choices);
     free(f->routed);
+    for (size_t t = 0; f->checks != NULL && t < f->results.design.n_tasks; t++)
+        rz_subgroups_done(&f->checks[t].groups);
     free(f->checks);
+    json_decref(f->cohorts);
     study_statistics_done(&f->tuning);
     study_statistics_done(&f->held_out);
     study_results_done(&f->results);

@@ -3,6 +3,7 @@
 #define RZ_MODELS_STUDY_FINDINGS_H
 
 #include "base/buffer.h"
+#include "metrics/decision.h"
 #include "metrics/truth.h"
 #include "power_law.h"
 #include "report/page.h"
@@ -21,8 +22,10 @@ typedef struct study_check {
     bool made;
     size_t cell;
     rz_metrics metrics;
-    bool truth_known; /* of every patient */
-    rz_truth truth;   /* of no meaning where it is not known */
+    bool truth_known;     /* of every patient */
+    rz_truth truth;       /* of no meaning where it is not known */
+    rz_subgroups groups;  /* none where the scores do not tell them */
+    rz_decision decision; /* beside age and sex alone */
 } study_check;
 
 typedef struct study_findings {
@@ -38,6 +41,7 @@ typedef struct study_findings {
     study_cost baseline[STUDY_ENGINES_MAX];
     size_t done, wanted;     /* fits: task, arm, label count and seed, of the whole grid */
     json_t *held_out_opened; /* when, oldest first; owned */
+    json_t *cohorts;         /* cohorts.json (study_cohorts.c), NULL without it; owned */
 } study_findings;
 
 RZ_MUST_CHECK rz_status study_findings_make(const char *folder, const study_report_options *options,
@@ -55,6 +59,11 @@ const char *study_arm_text(const study_design *design, study_arm arm, char out[S
 
 json_t *study_report_json(const study_findings *f); /* new; NULL when memory is exhausted */
 RZ_MUST_CHECK rz_status study_report_html(const study_findings *f, rz_buffer *out, rz_error *error);
+
+/* Two parts of the page and one of report.json (study_trust.c): who was left out, and the models
+ * that answer by subgroup and with their decision curves. */
+void study_page_attrition(const study_findings *f, rz_page *p);
+void study_page_groups(const study_findings *f, rz_page *p, rz_error *error);
 
 /* The pictures, each added to the page (study_report_charts.c). */
 void study_draw_pretraining(const study_findings *f, rz_page *p, rz_error *error);

@@ -488,7 +488,8 @@ static void calibration(const study_findings *f, rz_page *p, rz_error *error)
     end_table(p);
     rz_page_add(p,
                 "<p class=\"soft\">In brackets of the headings: what is right. Slope to the truth: "
-                "of logit(true) on logit(predicted), where the true risk is known.</p>\n"
+                "of logit(true) on logit(predicted), where the true risk is known; asked for are "
+                "0.95 to 1.05 and 0.9 to 1.1.</p>\n"
                 "<div class=\"charts\">\n");
     for (size_t t = 0; t < d->n_tasks; t++) {
         if (!f->checks[t].made)
@@ -561,8 +562,8 @@ static void limits(const study_findings *f, rz_page *p)
         "on, and models and calibrations are tuned there too: tuning figures are a little too "
         "good. Those of held_out are not.</li>\n"
         "<li>Many comparisons are shown and none is adjusted for their number.</li>\n"
-        "<li>Scores carry no sex, age or hospital, so that no subgroup is shown here; "
-        "<code>rezept-train evaluate</code> on the model that answers is the place for it.</li>\n"
+        "<li>Subgroups and decision curves are of one model a task, the one that answers, and of "
+        "no other.</li>\n"
         "<li>Fits that are not finished are absent, not counted as failures; sizes, seeds and "
         "label counts may therefore differ between arms. The saturation table gives the "
         "seeds.</li>\n"
@@ -586,6 +587,7 @@ rz_status study_report_html(const study_findings *f, rz_buffer *out, rz_error *e
     rz_page_add(p, "</p>\n<p class=\"notice\">" RZ_REPORT_NOTICE "</p>\n");
     answer(f, p);
     done(f, p);
+    study_page_attrition(f, p);
     patients(f, p);
     heading(f, "Average precision by size", p);
     pictures(f, study_draw_sizes, p, error);
@@ -598,6 +600,7 @@ rz_status study_report_html(const study_findings *f, rz_buffer *out, rz_error *e
     pictures(f, study_draw_labels, p, error);
     comparisons(f, p);
     calibration(f, p, error);
+    study_page_groups(f, p, error);
     costs(f, p, error);
     pretraining(f, p, error);
     limits(f, p);

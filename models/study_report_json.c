@@ -2,7 +2,9 @@
  * null. */
 #include "study_findings.h"
 
+#include "report/decision_curve.h"
 #include "report/report.h"
+#include "report/subgroups_page.h"
 
 #include <math.h>
 
@@ -148,9 +150,11 @@ static json_t *checks_json(const study_findings *f)
         if (!k->made)
             continue;
         (void)json_array_append_new(
-            rows, json_pack("{s:s, s:s, s:s, s:o, s:o}", "split", "held_out", "task",
+            rows, json_pack("{s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "split", "held_out", "task",
                             r->design.tasks[t].name, "cell", r->cells[k->cell].name, "metrics",
-                            rz_metrics_json(&k->metrics), "truth", check_truth_json(k)));
+                            rz_metrics_json(&k->metrics), "truth", check_truth_json(k), "subgroups",
+                            rz_subgroups_json(&k->groups), "decision_curve",
+                            rz_decision_json(&k->decision)));
     }
     return rows;
 }
@@ -209,7 +213,7 @@ json_t *study_report_json(const study_findings *f)
     add_split(r, &f->held_out, "held_out", groups, truth, contrasts);
     return json_pack(
         "{s:s, s:i, s:s, s:s, s:O, s:{s:I, s:I, s:f, s:s, s:b}, s:O, s:{s:I, s:I, s:I}, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:o, s:O}",
+        "s:o, s:o, s:o, s:o, s:o, s:o, s:O, s:O?}",
         "format", "rezept-study-report", "format_version", REPORT_VERSION, "code_version",
         REZEPT_VERSION, "notice", RZ_REPORT_NOTICE, "study", r->design_json, "options",
         "bootstraps", (json_int_t)o->bootstraps, "seed", (json_int_t)o->seed, "margin", o->margin,
@@ -218,5 +222,6 @@ json_t *study_report_json(const study_findings *f)
         (json_int_t)r->n_cells, "fits", (json_int_t)f->done, "fits_of_the_grid",
         (json_int_t)f->wanted, "tasks", tasks_json(r), "groups", groups, "truth", truth,
         "contrasts", contrasts, "saturation", choices_json(f), "calibration", checks_json(f),
-        "power_laws", laws_json(f), "costs", costs_json(f), "cells", r->cells_json);
+        "power_laws", laws_json(f), "costs", costs_json(f), "cells", r->cells_json, "cohorts",
+        f->cohorts);
 }

@@ -78,6 +78,7 @@ static void panels_free(study_panel *panels, size_t n)
         free(p->index_day);
         free(p->label);
         free(p->truth);
+        study_groups_done(&p->groups);
     }
     free(panels);
 }

@@ -10,6 +10,7 @@
 
 #include "base/progress.h"
 #include "base/status.h"
+#include "study_groups.h"
 #include "tasks/task.h"
 
 #include <jansson.h>
@@ -65,6 +66,7 @@ typedef struct study_panel {
     uint8_t *label;      /* [n] */
     double *truth;       /* [n] NaN where unknown */
     bool truth_known;    /* of every patient, and there is one */
+    study_groups groups; /* from the first cell whose scores tell them */
     size_t n_scores, scores_capacity;
     double **score; /* [n_scores][n] different ones only; probabilities */
     size_t n_measures, measures_capacity;

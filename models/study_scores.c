@@ -24,11 +24,14 @@ typedef struct row {
     uint32_t task;
     uint8_t label;
     double probability, age_sex, truth;
+    uint32_t group[RZ_SUBGROUP_BY_COUNT];
 } row;
 
 typedef struct rows {
     row *row; /* owned */
     size_t n, capacity;
+    bool grouped;       /* the file tells sex, age and hospital */
+    study_groups names; /* of its hospitals */
 } rows;
 
 static int by_patient(const void *left, const void *right)
@@ -108,17 +111,23 @@ static rz_status read_file(const char *path, const char *split, const study_resu
                            rows *out, rz_error *error)
 {
     rz_csv csv = {0};
-    int column[COLUMNS];
+    int column[COLUMNS], group[RZ_SUBGROUP_BY_COUNT];
     bool more = true;
     rz_status status = rz_csv_open(&csv, path, error);
     for (int c = 0; status == RZ_OK && c < COLUMNS; c++)
         status = rz_csv_require(&csv, column_names[c], &column[c], error);
+    if (status == RZ_OK) {
+        study_groups_columns(&csv, group);
+        out->grouped = group[0] >= 0;
+    }
     while (status == RZ_OK) {
         row one;
         status = rz_csv_next(&csv, &more, error);
         if (status != RZ_OK || !more)
             break;
         status = parse(&csv, column, split, r, cell, &one, error);
+        if (status == RZ_OK && out->grouped)
+            status = study_groups_read(&csv, group, &out->names, one.group, error);
         if (status != RZ_OK)
             rz_error_prefix(error, "%s: line %llu: ", path, (unsigned long long)csv.line);
         else
@@ -248,6 +257,19 @@ static rz_status add_measure(const row *from, size_t cell, study_panel *p, rz_er
     return status;
 }
 
+/* Whoever scored them, the patients are the same: the first file that tells their groups will do.
+ */
+static rz_status add_groups(const rows *all, const row *from, study_panel *p, rz_error *error)
+{
+    if (!all->grouped || p->groups.key[0] != NULL)
+        return RZ_OK;
+    rz_status status = study_groups_take(&all->names, p->n, &p->groups, error);
+    for (int by = 0; status == RZ_OK && by < RZ_SUBGROUP_BY_COUNT; by++)
+        for (size_t i = 0; i < p->n; i++)
+            p->groups.key[by][i] = from[i].group[by];
+    return status;
+}
+
 static rz_status add_task(const row *from, size_t n, size_t cell, const study_results *r,
                           study_panel *p, rz_error *error)
 {
@@ -273,10 +295,13 @@ rz_status study_scores_read(const char *folder, const char *split, size_t cell,
         if ((c->tasks >> t & 1) == 0)
             continue;
         status = add_task(all.row + first, at - first, cell, r, &panels[t], error);
+        if (status == RZ_OK)
+            status = add_groups(&all, all.row + first, &panels[t], error);
         if (status != RZ_OK)
             rz_error_prefix(error, "%s, task %s: ", split, r->design.tasks[t].name);
     }
     free(all.row);
+    study_groups_done(&all.names);
     if (status != RZ_OK)
         rz_error_prefix(error, "cell %.100s: ", c->name);
     return status;

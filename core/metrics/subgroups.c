@@ -80,6 +80,8 @@ rz_status rz_subgroups_measure(const rz_subgroup_rows *rows, unsigned n_bootstra
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu subgroups", names);
     for (int by = 0; status == RZ_OK && by < RZ_SUBGROUP_BY_COUNT; by++) {
         size_t first = all.n;
+        if (rows->key[by] == NULL)
+            continue;
         for (size_t key = 0; status == RZ_OK && key <= rows->n_names[by]; key++)
             status = measure(rows, (rz_subgroup_by)by, (uint32_t)key, n_bootstraps, seed, &room,
                              &all, error);

@@ -23,7 +23,8 @@ typedef struct rz_subgroup_rows {
     size_t n;
     const double *probability;
     const uint8_t *label;
-    const uint32_t *key[RZ_SUBGROUP_BY_COUNT];      /* [n] into names, or n_names: not known */
+    /* [n] into names, or n_names: not known; NULL: no groups of this kind */
+    const uint32_t *key[RZ_SUBGROUP_BY_COUNT];
     const char *const *names[RZ_SUBGROUP_BY_COUNT]; /* [n_names] */
     size_t n_names[RZ_SUBGROUP_BY_COUNT];
 } rz_subgroup_rows;

@@ -1,5 +1,5 @@
-/* Sections of the model card in Markdown, after Mitchell et al. 2019 (Model Cards for Model
- * Reporting): what does not depend on how a model was trained. */
+/* Sections of the model card in Markdown that do not depend on how a model was trained. Their
+ * headings are the caller's. */
 #include "report/report.h"
 
 #include "report/svg.h"
@@ -79,7 +79,7 @@ static rz_status add_precision(rz_buffer *out, const rz_head *head)
 static rz_status add_head(const rz_head *head, rz_buffer *out)
 {
     const rz_task *task = &head->task;
-    rz_status status = rz_buffer_addf(out, "\n### ");
+    rz_status status = rz_buffer_addf(out, "\n#### ");
     if (status == RZ_OK)
         status = add_plain(out, task->title_en);
     if (status == RZ_OK)
@@ -116,8 +116,7 @@ static rz_status add_head(const rz_head *head, rz_buffer *out)
     return status;
 }
 
-static const char use[] =
-    "\n## Intended use\n\n" RZ_REPORT_NOTICE
+static const char use[] = RZ_REPORT_NOTICE
     "\n\nThe model reads a patient's claims and gives the frequency of an outcome within a year "
     "among patients scored alike. It is meant for people who know how the record came about, "
     "inside the institution whose claims it learnt from. It is not meant to choose a treatment, to "
@@ -126,7 +125,6 @@ static const char use[] =
     "there.\n";
 
 static const char limits[] =
-    "\n## Limits\n\n"
     "- An outcome is a code in this record. What is coded elsewhere, late or never counts as no "
     "outcome; people who died or moved away without the code are negatives.\n"
     "- Codes follow billing and habit. A high risk can mean that the outcome is close to being "
@@ -143,7 +141,7 @@ rz_status rz_card_use(rz_buffer *out)
 
 rz_status rz_card_outcomes(const rz_head *heads, size_t n_heads, rz_buffer *out)
 {
-    rz_status status = rz_buffer_add_text(out, "\n## Outcomes\n");
+    rz_status status = RZ_OK;
     for (size_t i = 0; status == RZ_OK && i < n_heads; i++)
         status = add_head(&heads[i], out);
     return status;

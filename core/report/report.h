@@ -16,9 +16,9 @@
 
 /* ---- the model card ------------------------------------------------------------------------ */
 
-/* Sections of card.md, appended to `out`; the programs that train write the others between them.
- * Errors  those of the buffer. */
-RZ_MUST_CHECK rz_status rz_card_use(rz_buffer *out); /* intended use */
+/* Sections of card.md without their headings, appended to `out`; the programs that train write the
+ * others between them. Errors  those of the buffer. */
+RZ_MUST_CHECK rz_status rz_card_use(rz_buffer *out); /* what it is for, and what not */
 RZ_MUST_CHECK rz_status rz_card_outcomes(const rz_head *heads, size_t n_heads, rz_buffer *out);
 RZ_MUST_CHECK rz_status rz_card_limits(rz_buffer *out);
 

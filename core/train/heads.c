@@ -2,8 +2,11 @@
  * rows, or with drawn labels all rows, by their scores out of fold. */
 #include "train/heads.h"
 
+#include "base/size.h"
 #include "metrics/metrics.h"
 #include "metrics/stability.h"
+#include "metrics/subgroups.h"
+#include "tasks/age_sex.h"
 #include "train/score.h"
 
 #include <math.h>
@@ -30,6 +33,7 @@ typedef struct column { /* one head's labelled tuning rows */
     size_t n;
     double *logit, *risk, *base, *other; /* [n], one block */
     uint8_t *label;
+    uint32_t *sex, *age; /* [n], one block: which subgroup */
 } column;
 
 rz_status rz_age_sex_fit(const rz_labels *l, size_t task, double shift, double *beta,
@@ -66,6 +70,43 @@ rz_status rz_age_sex_fit(const rz_labels *l, size_t task, double shift, double *
     return status;
 }
 
+/* By sex and age band; [{"by", "name", "n", "positives", "auroc", "observed_to_expected"}, …], the
+ * figures null where there are too few outcomes. A dataset does not name hospitals. */
+static json_t *subgroups_json(const column *c, const rz_heads_options *o, rz_error *error)
+{
+    static const char *const sexes[] = {"female", "male"};
+    const char *ages[RZ_AGE_BANDS];
+    for (size_t band = 0; band < RZ_AGE_BANDS; band++)
+        ages[band] = rz_age_band_name(band);
+    const rz_subgroup_rows rows = {
+        .n = c->n,
+        .probability = c->risk,
+        .label = c->label,
+        .key = {[RZ_SUBGROUP_SEX] = c->sex, [RZ_SUBGROUP_AGE] = c->age},
+        .names = {[RZ_SUBGROUP_SEX] = sexes, [RZ_SUBGROUP_AGE] = ages},
+        .n_names = {[RZ_SUBGROUP_SEX] = RZ_COUNT(sexes), [RZ_SUBGROUP_AGE] = RZ_AGE_BANDS}};
+    rz_subgroups groups;
+    if (rz_subgroups_measure(&rows, RZ_BOOTSTRAPS, o->seed, &groups, error) != RZ_OK)
+        return NULL;
+    json_t *json = json_array();
+    for (size_t i = 0; json != NULL && i < groups.n; i++) {
+        const rz_subgroup *g = &groups.group[i];
+        json_t *row = json_pack(
+            "{s:s, s:s, s:I, s:I, s:o, s:o}", "by", rz_subgroup_by_name(g->by), "name", g->name,
+            "n", (json_int_t)g->n, "positives", (json_int_t)g->positives, "auroc",
+            g->measured ? interval(&g->metrics.auroc) : json_null(), "observed_to_expected",
+            g->measured ? interval(&g->metrics.observed_to_expected) : json_null());
+        if (json_array_append_new(json, row) != 0) {
+            json_decref(json);
+            json = NULL;
+        }
+    }
+    rz_subgroups_done(&groups);
+    if (json == NULL)
+        (void)rz_fail(error, RZ_E_NO_MEMORY, "no memory for metrics");
+    return json;
+}
+
 static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bounded,
                             rz_error *error)
 {
@@ -73,14 +114,18 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
     if (rz_metrics_compute(c->risk, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &m, error) != RZ_OK ||
         rz_metrics_compute(c->base, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &base, error) != RZ_OK)
         return NULL;
-    json_t *json = json_pack(
-        "{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}}", "split",
-        o->out_of_fold != NULL ? "train, out of fold" : "tuning", "sample",
-        o->sampled ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
-        (json_int_t)m.positives, "auroc", interval(&m.auroc), "average_precision",
-        interval(&m.average_precision), "brier", interval(&m.brier), "ece", interval(&m.ece),
-        "observed_to_expected", interval(&m.observed_to_expected), "age_sex", "auroc",
-        interval(&base.auroc), "average_precision", interval(&base.average_precision));
+    json_t *groups = subgroups_json(c, o, error);
+    if (groups == NULL)
+        return NULL;
+    json_t *json =
+        json_pack("{s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:{s:o, s:o}, s:o}", "split",
+                  o->out_of_fold != NULL ? "train, out of fold" : "tuning", "sample",
+                  o->sampled ? "drawn" : "as they come", "n", (json_int_t)m.n, "positives",
+                  (json_int_t)m.positives, "auroc", interval(&m.auroc), "average_precision",
+                  interval(&m.average_precision), "brier", interval(&m.brier), "ece",
+                  interval(&m.ece), "observed_to_expected", interval(&m.observed_to_expected),
+                  "age_sex", "auroc", interval(&base.auroc), "average_precision",
+                  interval(&base.average_precision), "subgroups", groups);
     if (json != NULL && bounded)
         (void)json_object_set_new(json, "calibration_slope_bounded", json_true());
     if (json == NULL)
@@ -88,21 +133,31 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
     return json;
 }
 
+static uint32_t sex_group(rz_sex sex)
+{
+    return sex == RZ_SEX_FEMALE ? 0 : sex == RZ_SEX_MALE ? 1 : 2;
+}
+
 static rz_status collect(const rz_labels *l, const rz_scored *s, size_t task, column *c,
                          rz_error *error)
 {
-    *c = (column){.logit = calloc(4 * s->n + 1, sizeof *c->logit), .label = malloc(s->n + 1)};
-    if (c->logit == NULL || c->label == NULL)
+    *c = (column){.logit = calloc(4 * s->n + 1, sizeof *c->logit),
+                  .label = malloc(s->n + 1),
+                  .sex = calloc(2 * s->n + 1, sizeof *c->sex)};
+    if (c->logit == NULL || c->label == NULL || c->sex == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu labels", s->n);
     c->risk = c->logit + s->n;
     c->base = c->risk + s->n;
     c->other = c->base + s->n;
+    c->age = c->sex + s->n;
     for (size_t i = 0; i < s->n; i++) {
         size_t at = s->row[i] * l->n_tasks + task;
         if (l->part[at] != calibrated_part(l))
             continue;
         c->logit[c->n] = (double)s->logit[i * l->n_tasks + task];
         c->label[c->n] = l->label[at] > 0.5f;
+        c->sex[c->n] = sex_group(l->rows[s->row[i]].sex);
+        c->age[c->n] = (uint32_t)rz_age_band((double)l->rows[s->row[i]].age_years);
         c->other[c->n++] = (double)s->tokens[i];
     }
     return RZ_OK;
@@ -190,6 +245,7 @@ static rz_status fit_head(const rz_labels *l, const rz_scored *s, const rz_task 
     }
     free(c.logit);
     free(c.label);
+    free(c.sex);
     return status;
 }
 

@@ -98,8 +98,11 @@ static inline void made_scores(const char *folder, const made_cell *c, const cha
     rz_atomic_file file = {0};
     (void)snprintf(path, sizeof path, "%s/scores/%s-%s.csv", folder, c->name, split);
     check_ok(rz_atomic_file_open(&file, path, &error));
-    (void)fputs("task,patient_key,index_day,split,label,logit,probability,age_sex,truth\n",
-                file.stream);
+    /* Files of baselines are as an older version wrote them. */
+    bool grouped = c->engine == NULL;
+    (void)fprintf(file.stream,
+                  "task,patient_key,index_day,split,label,logit,probability,age_sex,truth%s\n",
+                  grouped ? ",sex,age_band,facility" : "");
     for (size_t t = 0; t < 3 && c->tasks[t] != NULL; t++) {
         rz_rng rng;
         double noise[MADE_PATIENTS_MAX];
@@ -110,10 +113,15 @@ static inline void made_scores(const char *folder, const made_cell *c, const cha
         for (size_t k = 0; k < n; k++) {
             size_t i = reversed ? n - 1 - k : k;
             double logit = patients.eta[i] + noise[i];
-            (void)fprintf(file.stream, "%s,%zu,%s,%s,%d,%.9g,%.9g,%.9g,%.9g\n", c->tasks[t], i + 1,
+            (void)fprintf(file.stream, "%s,%zu,%s,%s,%d,%.9g,%.9g,%.9g,%.9g", c->tasks[t], i + 1,
                           rz_day_text((int32_t)(18000 + i % 300), day), split, patients.label[i],
                           logit, rz_sigmoid(logit), rz_sigmoid(0.6 * patients.age[i] - 2.2),
                           rz_sigmoid(patients.eta[i]));
+            if (grouped) /* one in three a man, the last hospital small and with a comma */
+                (void)fprintf(file.stream, ",%s,%s,%s", i % 3 == 0 ? "M" : "F",
+                              patients.age[i] < 0 ? "40-49" : "50-59",
+                              i % 100 == 0 ? "\"small, <B>\"" : "H1");
+            (void)fputc('\n', file.stream);
         }
     }
     check_ok(rz_atomic_file_commit(&file, &error));

@@ -175,6 +175,41 @@ static void tuning_alone(void **state)
     json_decref(routing);
 }
 
+static double figure(const json_t *row, const char *name)
+{
+    return json_number_value(json_object_get(row, name));
+}
+
+/* Whom the model that answers serves, from the columns that some score files have. */
+static void check_groups(const json_t *report)
+{
+    const json_t *check, *row;
+    size_t t, i;
+    json_array_foreach(json_object_get(report, "calibration"), t, check)
+    {
+        double n = figure(json_object_get(check, "metrics"), "n"), patients[3] = {0};
+        static const char *const kinds[] = {"sex", "age", "hospital"};
+        json_array_foreach(json_object_get(check, "subgroups"), i, row)
+        {
+            const char *by = json_string_value(json_object_get(row, "by"));
+            for (int k = 0; k < 3; k++)
+                patients[k] += strcmp(by, kinds[k]) == 0 ? figure(row, "n") : 0.0;
+        }
+        for (int k = 0; k < 3; k++)
+            check_near(patients[k], n, 0);
+        const json_t *groups = json_object_get(check, "subgroups");
+        assert_int_equal(json_array_size(groups), 6);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(groups, 5), "name")),
+                            "small, <B>");
+        const json_t *curve = json_object_get(check, "decision_curve");
+        assert_true(json_array_size(json_object_get(curve, "points")) > 20);
+        const json_t *truth = json_object_get(check, "truth");
+        const json_t *slope = json_object_get(truth, "slope");
+        assert_true(figure(slope, "low") < figure(slope, "value") &&
+                    figure(slope, "value") < figure(slope, "high"));
+    }
+}
+
 static void held_out_is_opened_when_asked_and_that_is_kept(void **state)
 {
     (void)state;
@@ -192,6 +227,9 @@ static void held_out_is_opened_when_asked_and_that_is_kept(void **state)
     assert_null(strstr(page, "closed"));
     assert_int_equal(json_array_size(json_object_get(report, "held_out_opened_at")), 1);
     assert_int_equal(json_array_size(json_object_get(report, "calibration")), 2);
+    check_groups(report);
+    assert_non_null(strstr(page, "hospital small, &lt;B&gt;"));
+    assert_non_null(strstr(page, "was not kept by the version"));
     const json_t *law = json_object_get(json_object_get(report, "power_laws"), "by_parameters");
     check_near(json_number_value(json_object_get(json_object_get(law, "c"), "value")), 1, 0.02);
     check_near(json_number_value(json_object_get(json_object_get(law, "a"), "value")),
@@ -210,12 +248,16 @@ static void held_out_is_opened_when_asked_and_that_is_kept(void **state)
     assert_int_equal(json_array_size(json_object_get(report, "held_out_opened_at")), 1);
     json_decref(report);
     o.open_held_out = true;
+    made_text(folder, "cohorts.json",
+              "{\"tasks\":[{\"name\":\"ckd\",\"attrition\":[{\"step\":\"with enough <history>\","
+              "\"patients\":700}],\"splits\":{}}]}");
     check_ok(study_report_write(folder, &o, pool, NULL, &error));
     report = read_json("report.json");
     assert_int_equal(json_array_size(json_object_get(report, "held_out_opened_at")), 2);
     json_decref(report);
     again = read_text("report.html");
     assert_non_null(strstr(again, "held_out was opened 2 times"));
+    assert_non_null(strstr(again, "<td>with enough &lt;history&gt;</td><td>700</td><td>-</td>"));
     const char *a = strstr(page, "Average precision by size"),
                *b = strstr(again, "Average precision by size");
     assert_true(a != NULL && b != NULL);
