@@ -83,6 +83,24 @@ class Study(Trained):
         self.assertEqual({split: len(kinds) for split, kinds in rows.items()},
                          {"tuning": 1, "held_out": 1})
         self.assertEqual(len(read(self.at("one/cells/pretrain-2.2m.json"))["loss_by_tokens"]), 2)
+        # Who took part, and for whom the model that answers holds.
+        cohort = read(self.at("one/cohorts.json"))["tasks"][0]
+        report = read(self.at("one/report.json"))
+        self.assertEqual((cohort["name"], report["cohorts"]["tasks"][0]), ("ckd", cohort))
+        self.assertEqual(sum(s["patients"] for s in cohort["splits"].values()),
+                         cohort["attrition"][-1]["patients"])
+        self.assertEqual({s: cohort["splits"][s]["patients"] for s in ("tuning", "held_out")},
+                         {s: report["tasks"][0][s]["patients"] for s in ("tuning", "held_out")})
+        self.assertNotIn("positives", cohort["splits"]["held_out"])
+        check = report["calibration"][0]
+        for by in ("sex", "age", "hospital"):
+            self.assertEqual(sum(g["n"] for g in check["subgroups"] if g["by"] == by),
+                             check["metrics"]["n"])
+        self.assertGreater(len(check["decision_curve"]["points"]), 10)
+        with open(self.at("one/report.html"), encoding="utf-8") as file:
+            page = file.read()
+        self.assertIn("with enough history", page)
+        self.assertIn("For whom it holds", page)
 
     def test_what_the_data_do_not_allow_is_skipped_with_the_reason(self):
         text = self.study("many", "--labels", "5000", "--task", "ckd", "--engines", "logistic",
