@@ -131,8 +131,11 @@ static void say_predictors(card_page *p, const card *c)
             m->n_diagnoses, m->n_medications, c->model->vocabulary->min_patients,
             c->model->vocabulary->training_patients);
     }
-    say(p, "- the order of the codes, the age at each, the age at the index, sex\n"
-           "- not used: laboratory values, procedures, hospital, what is written in words\n");
+    say(p,
+        "- the order of the codes, the age at each, the age at the index, sex%s\n"
+        "- not used: laboratory values, procedures, hospital, what is written in words\n",
+        c->model != NULL && c->model->config.recency ? ", how long before the index each code lies"
+                                                     : "");
 }
 
 /* ---- methods: the analysis ---- */
