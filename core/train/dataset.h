@@ -2,9 +2,10 @@
  * store once, in short reads, and then lets go of it.
  *
  * Kept are diagnoses, medications and deaths, the claim days, and of the other kinds only what
- * decides the first day of record: cohorts and histories come out as they would from the store.
- * Values are not kept (NaN). Memory grows with patients (64 bytes each) and distinct codes, not
- * with events; timelines are read from the file when asked for. */
+ * decides the first day of record or is the first of its code, which a task may require: cohorts
+ * and histories come out as they would from the store. Values are not kept (NaN). Memory grows with
+ * patients (64 bytes each) and distinct codes, not with events; timelines are read from the file
+ * when asked for. */
 #ifndef RZ_TRAIN_DATASET_H
 #define RZ_TRAIN_DATASET_H
 

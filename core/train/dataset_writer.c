@@ -1,5 +1,6 @@
 /* Writes the packed cache: streams the patients' rows, keeps the index and the distinct codes in
- * memory until the end. Does not judge the data; what is no token and no death is left out. */
+ * memory until the end. Does not judge the data; what is no token and no death is left out, unless
+ * it decides who is eligible. */
 #include "train/dataset.h"
 
 #include "base/buffer.h"
@@ -116,8 +117,23 @@ rz_status rz_dataset_writer_open(const char *path, const char data_sha256[RZ_SHA
     return RZ_OK;
 }
 
-/* Events come in the order of their days. One that is neither token nor death still matters when
- * nothing as early was known as early: it then decides the first day of record for some as_of. */
+/* True when an event that is neither token nor death says something that the n rows before it do
+ * not, for some as_of: nothing as early was known as early, so that it decides the first day of
+ * record; or its code was not known before, so that it decides who has a code that a task requires.
+ */
+static bool decides(const dataset_event *rows, size_t n, const dataset_event *event,
+                    int32_t earliest_known)
+{
+    if (event->known_day < earliest_known)
+        return true;
+    for (size_t i = 0; i < n; i++)
+        if (rows[i].code == event->code && rows[i].system == event->system &&
+            rows[i].known_day <= event->known_day && (rows[i].flags & RZ_EVENT_SUSPECTED) == 0)
+            return false;
+    return true;
+}
+
+/* Events come in the order of their days. */
 static rz_status copy_events(rz_dataset_writer *w, const rz_timeline *timeline, uint32_t *n,
                              rz_error *error)
 {
@@ -129,12 +145,6 @@ static rz_status copy_events(rz_dataset_writer *w, const rz_timeline *timeline, 
     *n = 0;
     for (size_t i = 0; status == RZ_OK && i < timeline->n_events; i++) {
         const rz_timeline_event *event = &timeline->events[i];
-        bool kept = event->kind == RZ_KIND_DIAGNOSIS || event->kind == RZ_KIND_MEDICATION ||
-                    event->kind == RZ_KIND_DEATH || event->known_day < earliest_known;
-        if (!kept)
-            continue;
-        if (event->known_day < earliest_known)
-            earliest_known = event->known_day;
         dataset_event row = {.day = event->day,
                              .known_day = event->known_day,
                              .kind = event->kind,
@@ -142,6 +152,12 @@ static rz_status copy_events(rz_dataset_writer *w, const rz_timeline *timeline, 
                              .setting = event->setting,
                              .flags = event->flags};
         status = code_place(w, event->code != NULL ? event->code : "", &row.code, error);
+        bool kept = event->kind == RZ_KIND_DIAGNOSIS || event->kind == RZ_KIND_MEDICATION ||
+                    event->kind == RZ_KIND_DEATH;
+        if (status != RZ_OK || (!kept && !decides(w->events, *n, &row, earliest_known)))
+            continue;
+        if (event->known_day < earliest_known)
+            earliest_known = event->known_day;
         w->events[(*n)++] = row;
     }
     return status;

@@ -2,6 +2,7 @@
 #include "folder.h"
 
 #include "base/file.h"
+#include "tasks/task.h"
 #include "train/dataset.h"
 
 #include <unistd.h>
@@ -49,6 +50,21 @@ static void write_cache(size_t patients)
     check_ok(rz_dataset_writer_finish(writer, &error));
 }
 
+/* A task that requires the code, of whatever kind, finds it from the same day as in the store. */
+static void check_required(const rz_timeline *timeline, rz_code_system system, const char *prefix,
+                           int32_t known_from)
+{
+    rz_task task = {.kind = RZ_KIND_DIAGNOSIS, .n_required = 1};
+    const rz_timeline whole = {.n_events = N_EVENTS, .events = events};
+    rz_task_facts kept, stored;
+    task.required[0].system = system;
+    (void)snprintf(task.required[0].prefix, sizeof task.required[0].prefix, "%s", prefix);
+    rz_task_facts_of(&task, timeline, &kept);
+    rz_task_facts_of(&task, &whole, &stored);
+    assert_int_equal(stored.required_from, known_from);
+    assert_int_equal(kept.required_from, known_from);
+}
+
 static void what_matters_comes_back(void **state)
 {
     (void)state;
@@ -68,7 +84,7 @@ static void what_matters_comes_back(void **state)
     assert_int_equal(timeline->hash, 1001);
     assert_int_equal(timeline->birth_day, RZ_DAY_NONE);
     assert_int_equal(timeline->sex, RZ_SEX_FEMALE);
-    assert_int_equal(timeline->n_events, 5); /* the second lab and the procedure are left out */
+    assert_int_equal(timeline->n_events, 6); /* the second lab is left out */
     assert_string_equal(timeline->events[2].code, "N189");
     assert_int_equal(timeline->events[3].known_day, 60);
     assert_int_equal(timeline->events[3].setting, RZ_SETTING_PHARMACY);
@@ -79,6 +95,9 @@ static void what_matters_comes_back(void **state)
     const rz_timeline whole = {.n_events = N_EVENTS, .events = events};
     for (int32_t day = 0; day < 120; day++)
         assert_int_equal(rz_timeline_first_day(timeline, day), rz_timeline_first_day(&whole, day));
+    check_required(timeline, RZ_SYSTEM_CPT, "992", 70);
+    check_required(timeline, RZ_SYSTEM_LOINC, "4548", 40);
+    check_required(timeline, RZ_SYSTEM_LOCAL, "visit", 30);
     check_ok(rz_dataset_timeline(dataset, 2, &arena, &timeline, NULL, NULL, &error));
     assert_int_equal(timeline->n_events, 0);
     rz_dataset_close(dataset);
