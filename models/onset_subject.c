@@ -11,10 +11,15 @@
 
 enum { TIMELINE_BYTES_MAX = 256 << 20 };
 
+bool onset_subject_answers(const rz_task *task)
+{
+    return task->horizon_days == RZ_ONSET_HORIZON_DAYS &&
+           task->min_history_days >= RZ_ONSET_HISTORY_DAYS;
+}
+
 static rz_status check_task(const rz_task *task, rz_error *error)
 {
-    if (task->horizon_days == RZ_ONSET_HORIZON_DAYS &&
-        task->min_history_days >= RZ_ONSET_HISTORY_DAYS)
+    if (onset_subject_answers(task))
         return RZ_OK;
     return rz_fail(
         error, RZ_E_INVALID,

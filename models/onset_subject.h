@@ -15,6 +15,9 @@ typedef struct onset_subject {
     size_t risks_capacity;
 } onset_subject;
 
+/* True when the task's horizon and history are those of the onset head. */
+bool onset_subject_answers(const rz_task *task);
+
 /* Finds the codes of each task.
  * Errors  RZ_E_INVALID for a model without the onset head, a task of another horizon or a shorter
  *         history, or one whose codes the vocabulary lacks, naming it. */

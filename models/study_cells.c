@@ -133,6 +133,7 @@ static rz_status read_design(const json_t *json, study_design *d, rz_error *erro
     d->data_sha256 = text_of(json, "data_sha256");
     d->command = text_of(json, "command");
     d->started_at = text_of(json, "started_at");
+    d->onsets = !json_is_false(json_object_get(json, "onsets")); /* older studies do not say */
     d->seeds = (size_t)json_integer_value(json_object_get(json, "seeds"));
     rz_status status = read_tasks(json, d, error);
     if (status == RZ_OK)

@@ -39,7 +39,7 @@ static void add_costs(study_findings *f)
     const study_design *d = &f->results.design;
     f->wanted = d->n_tasks * (2 * d->n_sizes + d->n_engines) * d->n_labels * d->seeds;
     /* Onsets are learnt from the whole record, never from few labels. */
-    if (d->n_labels > 0 && d->labels[d->n_labels - 1] == 0)
+    if (d->onsets && d->n_labels > 0 && d->labels[d->n_labels - 1] == 0)
         f->wanted += d->n_tasks * d->n_sizes * d->seeds;
 }
 

@@ -3,6 +3,7 @@
 #include "base/file.h"
 #include "base/size.h"
 #include "model/model.h"
+#include "onset_subject.h"
 #include "store/store.h"
 #include "study.h"
 #include "tensor/gemm.h"
@@ -66,11 +67,21 @@ static void add(study_plan *p, planned_cell cell)
     p->cells[p->n_cells++] = cell;
 }
 
+/* Whether one head of all onsets can answer what is asked; it knows one horizon. */
+static bool asks_for_onsets(const study_settings *s)
+{
+    size_t t = 0;
+    while (t < s->n_tasks && onset_subject_answers(&s->tasks[t]))
+        t++;
+    return t == s->n_tasks;
+}
+
 /* All of one seed before the next, so that a study that ends early has compared something; within
  * it from cheap to dear. */
 static void list_cells(study_plan *p)
 {
     const study_settings *s = p->settings;
+    const int inits = asks_for_onsets(s) ? STUDY_INITS : STUDY_ONSET;
     for (size_t i = 0; s->pretrained == NULL && i < s->n_sizes; i++)
         add(p,
             (planned_cell){.kind = STUDY_PRETRAIN, .size = i, .task = SIZE_MAX, .needs = SIZE_MAX});
@@ -85,7 +96,7 @@ static void list_cells(study_plan *p)
                                           .seed = seed,
                                           .needs = SIZE_MAX});
             for (size_t i = 0; i < s->n_sizes; i++)
-                for (int init = 0; init < (s->labels[l] > 0 ? STUDY_ONSET : STUDY_INITS); init++)
+                for (int init = 0; init < (s->labels[l] > 0 ? STUDY_ONSET : inits); init++)
                     for (size_t t = 0; t < (s->labels[l] > 0 ? s->n_tasks : 1); t++)
                         add(p, (planned_cell){.kind = STUDY_FINETUNE,
                                               .size = i,
@@ -295,7 +306,7 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
             (void)json_object_set_new(pretrained, s->sizes[i], json_string(path));
         free(path);
     }
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, "
+    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, s:b, "
                      "s:{s:s, s:s, s:s, s:s, s:s}}",
                      "format_version", 1, "code_version", REZEPT_VERSION, "command", s->command,
                      "db", s->db, "data_sha256", data_sha256, "tasks", tasks_json(s), "sizes",
@@ -303,8 +314,9 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
                      (int)s->seeds, "engines",
                      texts(s->engines[0], s->n_engines, sizeof s->engines[0]), "margin", s->margin,
                      "prefer", s->prefer, "pretrained", pretrained, "truth", s->truth != NULL,
-                     "flags", "pretrain", s->pretrain_flags, "finetune", s->finetune_flags, "few",
-                     s->few_flags, "onset", s->onset_flags, "baseline", s->baseline_flags);
+                     "onsets", asks_for_onsets(s), "flags", "pretrain", s->pretrain_flags,
+                     "finetune", s->finetune_flags, "few", s->few_flags, "onset", s->onset_flags,
+                     "baseline", s->baseline_flags);
 }
 
 /* The folder may grow (more sizes, seeds, labels, tasks) but not hold cells of other data or ways

@@ -27,6 +27,7 @@ typedef struct study_task {
 typedef struct study_design {
     const char *code_version, *db, *data_sha256, *command, *started_at; /* "" when not given */
     size_t n_tasks, n_sizes, n_labels, n_engines, seeds;
+    bool onsets; /* all at once are asked for, too */
     study_task tasks[RZ_TASKS_MAX];
     const char *sizes[STUDY_SIZES_MAX]; /* small to large */
     size_t labels[STUDY_LABELS_MAX];    /* rising, all (0) last */

@@ -35,6 +35,19 @@ class Study(Trained):
         self.assertIn(f"{len(names)} cells, 0 done", text)
         self.assertEqual(self.cells("plan"), [])
 
+    def test_tasks_of_another_horizon_are_not_asked_of_all_onsets(self):
+        os.mkdir(self.at("tasks"))
+        task = {**read(self.tasks, "ckd.json"), "horizon_days": 180}
+        with open(self.at("tasks/ckd.json"), "w", encoding="utf-8") as file:
+            json.dump(task, file)
+        text = train("study", "--db", self.db, "--out", self.at("half"), "--tasks", self.at("tasks"),
+                     "--sizes", "2.2m", "--seeds", "1", "--labels", "all", *FLAGS)
+        self.assertIn("5 cells, 5 done", text)
+        self.assertNotIn("onset", text)
+        self.assertFalse(read(self.at("half/study.json"))["onsets"])
+        self.assertEqual(read(self.at("half/report.json"))["progress"], {
+            "cells": 5, "fits": 4, "fits_of_the_grid": 4})
+
     def test_a_study_goes_on_where_it_was_and_repeats_nothing(self):
         flags = ("--labels", "20,all", "--task", "ckd", "--engines", "logistic")
         command = ["study", "--db", self.db, "--out", self.at("one"), "--tasks", self.tasks,
