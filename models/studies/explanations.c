@@ -456,11 +456,13 @@ static void print(const char *task, const totals *t)
     print_head("best removal in first", places, PLACES);
     print_row("backward pass", t->best_at[0], PLACES, NULL, n, 3);
     print_row("random", t->best_at[1], PLACES, NULL, n, 3);
-    (void)printf("  of more than %d codes the best is among %d: backward pass %.3f, most recent "
-                 "%.3f, random %.3f\n",
-                 TRIED, TRIED, t->best_in_tried / (double)t->long_ones,
-                 t->best_tried_recent / (double)t->long_ones,
-                 t->best_tried_random / (double)t->long_ones);
+    if (t->long_ones > 0)
+        (void)printf(
+            "  of more than %d codes the best is among %d: backward pass %.3f, most recent "
+            "%.3f, random %.3f\n",
+            TRIED, TRIED, t->best_in_tried / (double)t->long_ones,
+            t->best_tried_recent / (double)t->long_ones,
+            t->best_tried_random / (double)t->long_ones);
     (void)printf("  of the %d largest, among the %d tried: %.4f; rank correlation %.3f\n", TOLD,
                  TRIED, t->top_found / t->top_wanted, t->correlation / (double)t->n_correlation);
     print_head("mean |change|, logit", steps, STEPS);
