@@ -120,7 +120,7 @@ static void say_attrition(page *p, const card *c)
 
 rz_status card_write(const card *c, rz_error *error)
 {
-    char path[PATH_MAX];
+    char path[PATH_MAX], facilities[RZ_FACILITIES_TEXT];
     page p = {.status = RZ_OK};
     rz_buffer_init(&p.text, CARD_BYTES_MAX);
     say(&p, "# %s\n", c->title);
@@ -138,6 +138,9 @@ rz_status card_write(const card *c, rz_error *error)
             c->model->vocabulary->training_patients);
         say(&p, "- history: the newest %d tokens\n", m->context);
     }
+    if (c->learnt_from != NULL && c->learnt_from->n > 0)
+        say(&p, "- learnt from the patients of these facilities: %s\n",
+            rz_facilities_text(c->learnt_from, facilities));
     if (c->data_sha256 != NULL)
         say(&p, "- data hash %.16s\n", c->data_sha256);
     if (c->parent_sha256 != NULL && c->parent_sha256[0] != '\0')

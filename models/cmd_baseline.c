@@ -38,6 +38,7 @@ static const rz_option table[] = {
      .help = "of the labels, the engine and the resamples (never of the splits)"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N",
      .help = "small sets: hold out fold K of N (1/5 … 5/5) and tune on a quarter of the rest"},
+    FACILITY_OPTION_ROWS,
     {"split", RZ_OPTION_TEXT, "tuning", .value = "NAME", .group = "Measuring",
      .help = "tuning, or held_out, which is for the last report"},
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
@@ -61,6 +62,7 @@ typedef struct job {
     rz_task task;
     baseline_options learning;
     evaluate_options measuring;
+    rz_facilities facilities;
     rz_progress progress;
     char split[RZ_SPLIT_TEXT + 16]; /* what is measured on */
 } job;
@@ -143,6 +145,9 @@ static rz_status read_job(job *j, rz_error *error)
     if (status == RZ_OK)
         status = read_split(j, error);
     if (status == RZ_OK)
+        status = train_facilities_read(options, &j->facilities, error);
+    j->measuring.facilities = &j->facilities;
+    if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &j->learning.method, error);
     if (status == RZ_OK)
         status = read_grid(j, error);
@@ -191,10 +196,11 @@ static json_t *baseline_json(const job *j, const baseline *b, const char *data_s
     (void)getrusage(RUSAGE_SELF, &used);
     rz_split_rule_text(o->split, split);
     json_t *labels = json_pack(
-        "{s:I, s:b, s:b, s:i, s:s, s:I, s:{s:I, s:I}, s:{s:s, s:I, s:I}}", "asked_for",
+        "{s:I, s:b, s:b, s:i, s:s, s:o, s:I, s:{s:I, s:I}, s:{s:s, s:I, s:I}}", "asked_for",
         (json_int_t)o->labels, "balanced", o->balanced, "cross_fit", o->crossfit, "draws",
-        (int)o->draws, "split", split, "seed", (json_int_t)o->seed, "learnt_from", "n",
-        (json_int_t)b->learnt.n, "positives", (json_int_t)b->learnt.positives, "chosen_on", "part",
+        (int)o->draws, "split", split, "facilities", rz_facilities_json(&j->facilities), "seed",
+        (json_int_t)o->seed, "learnt_from", "n", (json_int_t)b->learnt.n, "positives",
+        (json_int_t)b->learnt.positives, "chosen_on", "part",
         o->labels > 0 || o->crossfit ? "train, out of fold" : "tuning", "n",
         (json_int_t)b->watched.n, "positives", (json_int_t)b->watched.positives);
     json_t *cost =
@@ -341,6 +347,8 @@ static rz_status report(job *j, rz_store *store, const rz_run *run, const rz_dat
                                     .model = &stands_for,
                                     .date = rz_day_text(rz_day_today(), date),
                                     .split = j->split,
+                                    .facilities = j->facilities,
+                                    .learnt_from = j->facilities,
                                     .bootstraps = j->measuring.bootstraps,
                                     .seed = j->measuring.seed}};
     const evaluate_subject subject = {
@@ -381,7 +389,8 @@ static rz_status run_job(job *j, rz_error *error)
     rz_status status =
         rz_run_open(&run, j->out, false, rz_options_switch(j->options, "force"), error);
     if (status == RZ_OK)
-        status = rz_run_dataset(&run, db, &store_options, &j->progress, &dataset, error);
+        status =
+            rz_run_dataset(&run, db, &store_options, &j->facilities, &j->progress, &dataset, error);
     if (status == RZ_OK)
         status = rz_store_open(db, &store_options, &store, error);
     if (status == RZ_OK)

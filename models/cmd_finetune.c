@@ -42,6 +42,7 @@ static const rz_option table[] = {
      .help = "take size and vocabulary of --model, but start from fresh values"},
     {"tuning-tokens", RZ_OPTION_INT, "60000", .max = 1e12, .value = "N",
      .help = "early stopping looks at about so many tokens; 0 = all (calibration sees all)"},
+    FACILITY_OPTION_ROWS,
     TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),
 };
 
@@ -50,15 +51,18 @@ static const char usage[] =
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
 static const char *const listed[] = {
-    "onset",        "labels",     "balanced",     "cross-fit",      "draws",   "negatives",
-    "head-rate",    "prevalence", "method",       "freeze-encoder", "scratch", "steps",
-    "epochs",       "minutes",    "lr",           "warmup",         "clip",    "dropout",
-    "weight-decay", "patience",   "batch-tokens", "precision",      "seed",    "fold"};
+    "onset",        "labels",    "balanced",   "cross-fit",    "draws",
+    "negatives",    "head-rate", "prevalence", "method",       "freeze-encoder",
+    "scratch",      "steps",     "epochs",     "minutes",      "lr",
+    "warmup",       "clip",      "dropout",    "weight-decay", "patience",
+    "batch-tokens", "precision", "seed",       "fold",         "hold-out-facility",
+    "facility"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
     rz_finetune_options o;
     rz_checkpoint base;
+    rz_facilities learnt_from; /* by this run and by the model that it begins with */
     rz_progress progress;
 } job;
 
@@ -80,7 +84,8 @@ static rz_status write_pages(const job *j, const rz_run *run, const rz_dataset *
                               .n_heads = n_heads,
                               .labels = labels,
                               .data_sha256 = rz_dataset_sha256(dataset),
-                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256},
+                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256,
+                              .learnt_from = &j->learnt_from},
                       error);
 }
 
@@ -118,8 +123,8 @@ static rz_status finetune(const job *j, const char *out, const rz_task *tasks, s
         goto out;
     }
     if (status == RZ_OK)
-        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->progress,
-                                &dataset, error);
+        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->o.facilities,
+                                &j->progress, &dataset, error);
     if (status == RZ_OK)
         status =
             rz_finetune(dataset, &run, &j->base, tasks, n, &j->o, heads, labels, &result, error);
@@ -187,7 +192,8 @@ static rz_status onset_pages(const job *j, const rz_run *run, const rz_dataset *
                               .onset = onset,
                               .labels = labels,
                               .data_sha256 = rz_dataset_sha256(dataset),
-                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256},
+                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256,
+                              .learnt_from = &j->learnt_from},
                       error);
 }
 
@@ -208,8 +214,8 @@ static rz_status finetune_onset(const job *j, const char *out, rz_error *error)
         goto out;
     }
     if (status == RZ_OK)
-        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->progress,
-                                &dataset, error);
+        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->o.facilities,
+                                &j->progress, &dataset, error);
     if (status == RZ_OK)
         status = rz_onset_finetune(dataset, &run, &j->base, &j->o, &onset, labels, &result, error);
     if (status != RZ_OK)
@@ -302,6 +308,8 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     if (status == RZ_OK)
         status = train_fold_read(rz_options_text(options, "fold"), &j.o.split, error);
     if (status == RZ_OK)
+        status = train_facilities_read(options, &j.o.facilities, error);
+    if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &j.o.method, error);
     if (status == RZ_OK && !onset)
         status = train_tasks_load(rz_options_text(options, "tasks"),
@@ -313,6 +321,9 @@ static rz_status run_job(const rz_options *options, rz_error *error)
         status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
     if (status == RZ_OK)
         status = rz_checkpoint_load(folder, pool, &j.base, error);
+    if (status == RZ_OK)
+        status =
+            rz_facilities_join(&j.o.facilities, &j.base.origin.facilities, &j.learnt_from, error);
     if (status == RZ_OK)
         status = finetune_all(&j, tasks, n, error);
     rz_model_free(j.base.model);

@@ -168,13 +168,14 @@ static rz_status figures(const evaluate_options *o, size_t task, rz_report_task 
 }
 
 static rz_status build_cohorts(rz_store *store, const evaluate_subject *subject,
-                               const rz_progress *progress, rz_report *report, rz_error *error)
+                               const rz_facilities *facilities, const rz_progress *progress,
+                               rz_report *report, rz_error *error)
 {
     rz_cohort *cohorts = calloc(subject->n_tasks + 1, sizeof *cohorts);
     if (cohorts == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", subject->n_tasks);
-    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, RZ_COHORT_SEED,
-                                       progress, cohorts, error);
+    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, facilities,
+                                       RZ_COHORT_SEED, progress, cohorts, error);
     for (size_t i = 0; status == RZ_OK && i < subject->n_tasks; i++) {
         report->tasks[i].task = subject->tasks[i];
         report->tasks[i].cohort = cohorts[i];
@@ -200,7 +201,7 @@ rz_status evaluate(rz_store *store, const evaluate_subject *subject,
     else
         report->n_tasks = subject->n_tasks;
     if (status == RZ_OK)
-        status = build_cohorts(store, subject, progress, report, error);
+        status = build_cohorts(store, subject, options->facilities, progress, report, error);
     for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++) {
         rz_report_task *t = &report->tasks[i];
         status = choose_members(options, t, &e->logit[i], error);

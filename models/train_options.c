@@ -6,6 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+rz_status train_facilities_read(const rz_options *options, rz_facilities *out, rz_error *error)
+{
+    const char *without = rz_options_text(options, "hold-out-facility"),
+               *only = rz_options_text(options, "facility");
+    if (without != NULL && only != NULL)
+        return rz_fail(error, RZ_E_USAGE,
+                       "give --hold-out-facility or --facility, not both: the one leaves out, the "
+                       "other keeps");
+    rz_status status =
+        rz_facilities_read(without != NULL ? without : only, without != NULL, out, error);
+    if (status != RZ_OK)
+        rz_error_prefix(error, without != NULL ? "--hold-out-facility: " : "--facility: ");
+    return status;
+}
+
 rz_train_options train_options_read(const rz_options *options, const rz_progress *progress)
 {
     rz_train_options o = rz_train_options_defaults();

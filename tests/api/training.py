@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -69,6 +70,27 @@ def history(patient, outcome_month=None, months=36, code="N189"):
         day = f"{2020 + month // 12}-{month % 12 + 1:02d}-05"
         sick = outcome_month is not None and month >= outcome_month
         yield claim(month, patient, day, ["I10"] + ([code] if sick else []))
+
+
+def hospitals(names=("H0", "H1", "H2"), each=240):
+    """Claims of patients who go to one of several hospitals; every second one falls ill of what the
+    fixture's tasks ask about, and H1 alone codes G35."""
+    draw = random.Random(4)
+    for number in range(each * len(names)):
+        facility = names[number % len(names)]
+        sick, onset = number // len(names) % 2 == 0, draw.randrange(7, 18)
+        birth = 1930 + draw.randrange(60)
+        for month in range(18):
+            day = f"{2020 + month // 6}-{month % 6 * 2 + 1:02d}-{draw.randrange(1, 28):02d}"
+            codes = [draw.choice(["E119", "J069", "M545"])] + (["I10"] if sick else [])
+            codes += ["N189"] if sick and month >= onset else []
+            codes += ["G35"] if facility == "H1" and month == 3 else []
+            one = claim(month, f"p{number}", day, codes,
+                        ["2171022F1029"] if sick and month >= onset else [])
+            one["facility"] = facility
+            one["patient"] = {"id": f"p{number}", "sex": "FM"[number % 7 % 2],
+                              "birth_date": f"{birth}-03-02"}
+            yield one
 
 
 class Trained(unittest.TestCase):
