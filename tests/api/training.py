@@ -123,12 +123,12 @@ class Trained(unittest.TestCase):
                      "--out", self.at(out), "--evaluations", "1", "--tuning-tokens", "1500",
                      *flags, **how)
 
-    def interrupted(self, arguments, sign, ready):
+    def interrupted(self, arguments, sign, ready, seconds=60):
         """Starts the program, sends the signal once ready() holds, gives exit code and errors."""
         with open(self.at("stderr"), "w+", encoding="utf-8") as errors:
             process = subprocess.Popen([PROGRAM, *map(str, arguments)], env=CLEAN, stderr=errors,
                                        stdout=subprocess.DEVNULL)
-            end = time.time() + 60
+            end = time.time() + seconds
             while not ready() and process.poll() is None and time.time() < end:
                 time.sleep(0.005)
             self.assertIsNone(process.poll(), "it ended before it was interrupted")
