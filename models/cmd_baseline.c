@@ -27,6 +27,8 @@ static const rz_option table[] = {
      .group = "Labels (the same values give finetune the same ones)",
      .help = "know so many labels and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
+    {"enriched", RZ_OPTION_SWITCH, "false",
+     .help = "half of the --labels are positive, or where there are fewer positives, all of them"},
     {"cross-fit", RZ_OPTION_SWITCH, "false",
      .help = "small records: choose and calibrate on scores out of fold instead of on a tuning "
              "part (--labels does so anyway)"},
@@ -130,7 +132,6 @@ static rz_status read_job(job *j, rz_error *error)
     const rz_options *options = j->options;
     const char *task = NULL;
     j->learning.labels = (size_t)rz_options_int(options, "labels");
-    j->learning.balanced = rz_options_switch(options, "balanced");
     j->learning.crossfit = rz_options_switch(options, "cross-fit");
     j->learning.draws = (unsigned)rz_options_int(options, "draws");
     j->learning.seed = (uint64_t)rz_options_int(options, "seed");
@@ -140,8 +141,8 @@ static rz_status read_job(job *j, rz_error *error)
     rz_status status = train_text_required(options, "task", &task, error);
     if (status == RZ_OK)
         status = train_text_required(options, "out", &j->out, error);
-    if (status == RZ_OK && j->learning.balanced && j->learning.labels == 0)
-        status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
+    if (status == RZ_OK)
+        status = train_mix_read(options, &j->learning.mix, error);
     if (status == RZ_OK)
         status = read_split(j, error);
     if (status == RZ_OK)
@@ -196,12 +197,12 @@ static json_t *baseline_json(const job *j, const baseline *b, const char *data_s
     (void)getrusage(RUSAGE_SELF, &used);
     rz_split_rule_text(o->split, split);
     json_t *labels = json_pack(
-        "{s:I, s:b, s:b, s:i, s:s, s:o, s:I, s:{s:I, s:I}, s:{s:s, s:I, s:I}}", "asked_for",
-        (json_int_t)o->labels, "balanced", o->balanced, "cross_fit", o->crossfit, "draws",
-        (int)o->draws, "split", split, "facilities", rz_facilities_json(&j->facilities), "seed",
-        (json_int_t)o->seed, "learnt_from", "n", (json_int_t)b->learnt.n, "positives",
-        (json_int_t)b->learnt.positives, "chosen_on", "part",
-        o->labels > 0 || o->crossfit ? "train, out of fold" : "tuning", "n",
+        "{s:I, s:b, s:b, s:b, s:i, s:s, s:o, s:I, s:{s:I, s:I}, s:{s:s, s:I, s:I}}", "asked_for",
+        (json_int_t)o->labels, "balanced", o->mix == RZ_MIX_BALANCED, "enriched",
+        o->mix == RZ_MIX_ENRICHED, "cross_fit", o->crossfit, "draws", (int)o->draws, "split", split,
+        "facilities", rz_facilities_json(&j->facilities), "seed", (json_int_t)o->seed,
+        "learnt_from", "n", (json_int_t)b->learnt.n, "positives", (json_int_t)b->learnt.positives,
+        "chosen_on", "part", o->labels > 0 || o->crossfit ? "train, out of fold" : "tuning", "n",
         (json_int_t)b->watched.n, "positives", (json_int_t)b->watched.positives);
     json_t *cost =
         json_pack("{s:i, s:f, s:f, s:f, s:f, s:I}", "threads", (int)b->engine_options.threads,

@@ -24,6 +24,8 @@ static const rz_option table[] = {
     {"labels", RZ_OPTION_INT, "0", .max = 1e9, .value = "N",
      .help = "know so many labels of each task and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
+    {"enriched", RZ_OPTION_SWITCH, "false",
+     .help = "half of the --labels are positive, or where there are fewer positives, all of them"},
     {"cross-fit", RZ_OPTION_SWITCH, "false",
      .help = "small records: learn from all labels, stop and calibrate on scores out of fold "
              "instead of on a tuning part (--labels does so anyway)"},
@@ -50,13 +52,20 @@ static const char usage[] =
     "usage: rezept-train finetune --db FILE --model DIR --out DIR (--minutes X | --epochs X)\n\n"
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
-static const char *const listed[] = {
-    "onset",        "labels",    "balanced",   "cross-fit",    "draws",
-    "negatives",    "head-rate", "prevalence", "method",       "freeze-encoder",
-    "scratch",      "steps",     "epochs",     "minutes",      "lr",
-    "warmup",       "clip",      "dropout",    "weight-decay", "patience",
-    "batch-tokens", "precision", "seed",       "fold",         "hold-out-facility",
-    "facility"};
+static const char *const listed[] = {"onset",          "labels",
+                                     "balanced",       "enriched",
+                                     "cross-fit",      "draws",
+                                     "negatives",      "head-rate",
+                                     "prevalence",     "method",
+                                     "freeze-encoder", "scratch",
+                                     "steps",          "epochs",
+                                     "minutes",        "lr",
+                                     "warmup",         "clip",
+                                     "dropout",        "weight-decay",
+                                     "patience",       "batch-tokens",
+                                     "precision",      "seed",
+                                     "fold",           "hold-out-facility",
+                                     "facility"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
@@ -239,9 +248,9 @@ out:
 /* What --onset leaves no room for. */
 static rz_status check_onset(const rz_options *options, rz_error *error)
 {
-    static const char *const others[] = {"tasks",     "task",       "separate",
-                                         "labels",    "balanced",   "cross-fit",
-                                         "negatives", "prevalence", "method"};
+    static const char *const others[] = {"tasks",      "task",     "separate",  "labels",
+                                         "balanced",   "enriched", "cross-fit", "negatives",
+                                         "prevalence", "method"};
     for (size_t i = 0; i < RZ_COUNT(others); i++)
         if (rz_options_given(options, others[i]))
             return rz_fail(
@@ -283,7 +292,6 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     bool onset = rz_options_switch(options, "onset");
     j.o.train = train_options_read(options, &j.progress);
     j.o.labels = (size_t)rz_options_int(options, "labels");
-    j.o.balanced = rz_options_switch(options, "balanced");
     j.o.crossfit = rz_options_switch(options, "cross-fit");
     j.o.draws = (unsigned)rz_options_int(options, "draws");
     j.o.negatives = rz_options_real(options, "negatives");
@@ -299,8 +307,8 @@ static rz_status run_job(const rz_options *options, rz_error *error)
                                       error);
     if (status == RZ_OK && onset)
         status = check_onset(options, error);
-    if (status == RZ_OK && j.o.balanced && j.o.labels == 0)
-        status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
+    if (status == RZ_OK)
+        status = train_mix_read(options, &j.o.mix, error);
     if (status == RZ_OK && j.o.negatives > 0.0 && (j.o.labels > 0 || j.o.crossfit))
         status = rz_fail(error, RZ_E_USAGE,
                          "--negatives thins the rows of a large record; it does not go with "

@@ -141,6 +141,19 @@ rz_status train_prevalence_read(const char *text, const rz_task *tasks, size_t n
     return RZ_OK;
 }
 
+rz_status train_mix_read(const rz_options *options, rz_label_mix *out, rz_error *error)
+{
+    const bool balanced = rz_options_switch(options, "balanced"),
+               enriched = rz_options_switch(options, "enriched");
+    if (balanced && enriched)
+        return rz_fail(error, RZ_E_USAGE, "give --balanced or --enriched, not both");
+    *out = balanced ? RZ_MIX_BALANCED : enriched ? RZ_MIX_ENRICHED : RZ_MIX_NATURAL;
+    if (*out != RZ_MIX_NATURAL && rz_options_int(options, "labels") == 0)
+        return rz_fail(error, RZ_E_USAGE, "--%s needs --labels N",
+                       balanced ? "balanced" : "enriched");
+    return RZ_OK;
+}
+
 rz_status train_method_read(const char *text, rz_calibration_method *out, rz_error *error)
 {
     if (strcmp(text, "platt") != 0 && strcmp(text, "isotonic") != 0)

@@ -122,6 +122,9 @@ RZ_MUST_CHECK rz_status train_fold_read(const char *text, rz_split_rule *out, rz
 /* "0.03" for all tasks, or "ckd=0.03,pregabalin=0.05"; NaN where nothing is said. */
 RZ_MUST_CHECK rz_status train_prevalence_read(const char *text, const rz_task *tasks,
                                               size_t n_tasks, double *out, rz_error *error);
+/* --balanced and --enriched, which both need --labels. */
+RZ_MUST_CHECK rz_status train_mix_read(const rz_options *options, rz_label_mix *out,
+                                       rz_error *error);
 RZ_MUST_CHECK rz_status train_method_read(const char *text, rz_calibration_method *out,
                                           rz_error *error);
 /* A required text option. */

@@ -172,11 +172,12 @@ static rz_status digest(const rz_pretrain_options *o, const rz_model *model,
                         char out[RZ_SHA256_TEXT], rz_error *error)
 {
     return rz_settings_digest(
-        json_pack("{s:s, s:o, s:o, s:s, s:i, s:i, s:I, s:o}", "course", "pretrain", "model",
+        json_pack("{s:s, s:o, s:o, s:s, s:i, s:i, s:I, s:o*}", "course", "pretrain", "model",
                   model->family->config_write(&model->config), "train",
                   rz_train_options_json(&o->train), "vocabulary", model->vocabulary->sha256, "fold",
                   (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
-                  (json_int_t)o->tuning_tokens, "facilities", rz_facilities_json(&o->facilities)),
+                  (json_int_t)o->tuning_tokens, "facilities",
+                  o->facilities.n > 0 ? rz_facilities_json(&o->facilities) : NULL),
         out, error);
 }
 
