@@ -156,7 +156,7 @@ static rz_status make_labels(rz_dataset *dataset, const rz_task *task, const bas
     rz_status status = rz_labels_build(dataset, task, 1, o->split,
                                        o->labels > 0 || o->crossfit ? 1 : o->draws, l, error);
     if (status == RZ_OK && o->labels > 0)
-        status = rz_labels_draw(l, task, o->labels, o->balanced, o->seed, error);
+        status = rz_labels_draw(l, task, o->labels, o->mix, o->seed, error);
     else if (status == RZ_OK && o->crossfit)
         rz_labels_crossfit(l);
     if (status == RZ_OK)

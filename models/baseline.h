@@ -18,7 +18,8 @@ typedef struct baseline_options {
      * labels. With `labels` or `crossfit` there is no tuning part: settings and rounds are chosen,
      * and risks calibrated, on scores out of fold. */
     size_t labels;
-    bool balanced, crossfit;
+    rz_label_mix mix;
+    bool crossfit;
     unsigned draws;
     rz_calibration_method method;
     double prevalence;

@@ -55,10 +55,13 @@ static void say_background(card_page *p)
 static void say_source(card_page *p, const card *c)
 {
     int32_t first = INT32_MAX, last = INT32_MIN;
-    char from[RZ_DAY_TEXT], to[RZ_DAY_TEXT];
+    char from[RZ_DAY_TEXT], to[RZ_DAY_TEXT], facilities[RZ_FACILITIES_TEXT];
     say(p, "\n## Methods\n\n### Source of data (5)\n\n");
     if (c->data_sha256 != NULL)
         say(p, "- claims of one store, data hash %.16s\n", c->data_sha256);
+    if (c->learnt_from != NULL && c->learnt_from->n > 0)
+        say(p, "- learnt from the patients of these facilities: %s\n",
+            rz_facilities_text(c->learnt_from, facilities));
     for (size_t r = 0; c->labels != NULL && r < c->labels->n_rows; r++) {
         int32_t day = c->labels->rows[r].index_day;
         first = day < first ? day : first;

@@ -27,6 +27,8 @@ static const rz_option table[] = {
      .group = "Labels (the same values give finetune the same ones)",
      .help = "know so many labels and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
+    {"enriched", RZ_OPTION_SWITCH, "false",
+     .help = "half of the --labels are positive, or where there are fewer positives, all of them"},
     {"cross-fit", RZ_OPTION_SWITCH, "false",
      .help = "small records: choose and calibrate on scores out of fold instead of on a tuning "
              "part (--labels does so anyway)"},
@@ -38,6 +40,7 @@ static const rz_option table[] = {
      .help = "of the labels, the engine and the resamples (never of the splits)"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N",
      .help = "small sets: hold out fold K of N (1/5 … 5/5) and tune on a quarter of the rest"},
+    FACILITY_OPTION_ROWS,
     {"split", RZ_OPTION_TEXT, "tuning", .value = "NAME", .group = "Measuring",
      .help = "tuning, or held_out, which is for the last report"},
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
@@ -61,6 +64,7 @@ typedef struct job {
     rz_task task;
     baseline_options learning;
     evaluate_options measuring;
+    rz_facilities facilities;
     rz_progress progress;
     char split[RZ_SPLIT_TEXT + 16]; /* what is measured on */
 } job;
@@ -128,7 +132,6 @@ static rz_status read_job(job *j, rz_error *error)
     const rz_options *options = j->options;
     const char *task = NULL;
     j->learning.labels = (size_t)rz_options_int(options, "labels");
-    j->learning.balanced = rz_options_switch(options, "balanced");
     j->learning.crossfit = rz_options_switch(options, "cross-fit");
     j->learning.draws = (unsigned)rz_options_int(options, "draws");
     j->learning.seed = (uint64_t)rz_options_int(options, "seed");
@@ -138,10 +141,13 @@ static rz_status read_job(job *j, rz_error *error)
     rz_status status = train_text_required(options, "task", &task, error);
     if (status == RZ_OK)
         status = train_text_required(options, "out", &j->out, error);
-    if (status == RZ_OK && j->learning.balanced && j->learning.labels == 0)
-        status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
+    if (status == RZ_OK)
+        status = train_mix_read(options, &j->learning.mix, error);
     if (status == RZ_OK)
         status = read_split(j, error);
+    if (status == RZ_OK)
+        status = train_facilities_read(options, &j->facilities, error);
+    j->measuring.facilities = &j->facilities;
     if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &j->learning.method, error);
     if (status == RZ_OK)
@@ -191,11 +197,12 @@ static json_t *baseline_json(const job *j, const baseline *b, const char *data_s
     (void)getrusage(RUSAGE_SELF, &used);
     rz_split_rule_text(o->split, split);
     json_t *labels = json_pack(
-        "{s:I, s:b, s:b, s:i, s:s, s:I, s:{s:I, s:I}, s:{s:s, s:I, s:I}}", "asked_for",
-        (json_int_t)o->labels, "balanced", o->balanced, "cross_fit", o->crossfit, "draws",
-        (int)o->draws, "split", split, "seed", (json_int_t)o->seed, "learnt_from", "n",
-        (json_int_t)b->learnt.n, "positives", (json_int_t)b->learnt.positives, "chosen_on", "part",
-        o->labels > 0 || o->crossfit ? "train, out of fold" : "tuning", "n",
+        "{s:I, s:b, s:b, s:b, s:i, s:s, s:o, s:I, s:{s:I, s:I}, s:{s:s, s:I, s:I}}", "asked_for",
+        (json_int_t)o->labels, "balanced", o->mix == RZ_MIX_BALANCED, "enriched",
+        o->mix == RZ_MIX_ENRICHED, "cross_fit", o->crossfit, "draws", (int)o->draws, "split", split,
+        "facilities", rz_facilities_json(&j->facilities), "seed", (json_int_t)o->seed,
+        "learnt_from", "n", (json_int_t)b->learnt.n, "positives", (json_int_t)b->learnt.positives,
+        "chosen_on", "part", o->labels > 0 || o->crossfit ? "train, out of fold" : "tuning", "n",
         (json_int_t)b->watched.n, "positives", (json_int_t)b->watched.positives);
     json_t *cost =
         json_pack("{s:i, s:f, s:f, s:f, s:f, s:I}", "threads", (int)b->engine_options.threads,
@@ -341,6 +348,8 @@ static rz_status report(job *j, rz_store *store, const rz_run *run, const rz_dat
                                     .model = &stands_for,
                                     .date = rz_day_text(rz_day_today(), date),
                                     .split = j->split,
+                                    .facilities = j->facilities,
+                                    .learnt_from = j->facilities,
                                     .bootstraps = j->measuring.bootstraps,
                                     .seed = j->measuring.seed}};
     const evaluate_subject subject = {
@@ -381,7 +390,8 @@ static rz_status run_job(job *j, rz_error *error)
     rz_status status =
         rz_run_open(&run, j->out, false, rz_options_switch(j->options, "force"), error);
     if (status == RZ_OK)
-        status = rz_run_dataset(&run, db, &store_options, &j->progress, &dataset, error);
+        status =
+            rz_run_dataset(&run, db, &store_options, &j->facilities, &j->progress, &dataset, error);
     if (status == RZ_OK)
         status = rz_store_open(db, &store_options, &store, error);
     if (status == RZ_OK)

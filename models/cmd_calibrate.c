@@ -7,17 +7,22 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const rz_option table[] = {
     {"db", RZ_OPTION_TEXT, "rezept.db", .value = "FILE", .help = "database to calibrate on"},
     {"model", RZ_OPTION_TEXT, NULL, .value = "DIR", .help = "model whose tasks.json is replaced"},
+    {"out", RZ_OPTION_TEXT, NULL, .value = "DIR",
+     .help = "folder of the result, on the same file system (default: the model itself)"},
+    {"force", RZ_OPTION_SWITCH, "false", .help = "throw away what is in the output folder"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"precision", RZ_OPTION_TEXT, NULL, .value = "NAME",
      .help = "of the products at serving: float32, bf16 or int8 (default: as it is)"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N", .help = "as the model was fine-tuned with"},
-    {"part-tokens", RZ_OPTION_INT, "4096", .min = 1, .max = 1e7, .value = "N",
+    FACILITY_OPTION_ROWS,
+    {"part-tokens", RZ_OPTION_INT, "4096", .min = 1, .max = 1e7, .group = "Run", .value = "N",
      .help = "tokens computed at once: bounds the memory"},
     {"seed", RZ_OPTION_INT, "1", .max = 9e15, .value = "N", .help = "of the resamples"},
     {"threads", RZ_OPTION_INT, "0", .max = 1024, .value = "N",
@@ -28,17 +33,21 @@ static const char usage[] =
     "usage: rezept-train calibrate --db FILE --model DIR\n\n"
     "Fits calibration, baselines and reference figures on the tuning split of a database, as when\n"
     "a model moves to another hospital, or is to be served in another precision; one in which it\n"
-    "ranks patients otherwise is refused. The model's folder is replaced in one step.\n\n";
+    "ranks patients otherwise is refused. The model's folder is replaced in one step, or with "
+    "--out\n"
+    "left as it is.\n\n";
+
+static const char *const listed[] = {"method", "prevalence", "hold-out-facility", "facility"};
 
 /* A copy of the store in the hidden folder, gone before that becomes the model. */
-static rz_status copy_store(const char *database, const char *path, const rz_progress *progress,
-                            rz_dataset **out, rz_error *error)
+static rz_status copy_store(const char *database, const char *path, const rz_facilities *facilities,
+                            const rz_progress *progress, rz_dataset **out, rz_error *error)
 {
     const rz_store_options options = rz_store_options_defaults();
     rz_store *store = NULL;
     rz_status status = rz_store_open(database, &options, &store, error);
     if (status == RZ_OK)
-        status = rz_dataset_copy(store, path, progress, error);
+        status = rz_dataset_copy(store, path, facilities, progress, error);
     rz_store_close(store);
     return status == RZ_OK ? rz_dataset_open(path, out, error) : status;
 }
@@ -49,6 +58,7 @@ static rz_status calibrate(const rz_options *options, const rz_checkpoint *check
     char path[PATH_MAX], split[RZ_SPLIT_TEXT];
     const rz_progress progress = program_progress();
     rz_dataset *dataset = NULL;
+    rz_facilities facilities = {0};
     rz_recalibrate_options o = {.part_tokens = (size_t)rz_options_int(options, "part-tokens"),
                                 .seed = (uint64_t)rz_options_int(options, "seed"),
                                 .progress = &progress};
@@ -65,13 +75,16 @@ static rz_status calibrate(const rz_options *options, const rz_checkpoint *check
     for (size_t t = 0; status == RZ_OK && t < n; t++)
         tasks[t] = heads[t].task;
     if (status == RZ_OK)
+        status = train_facilities_read(options, &facilities, error);
+    if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &o.method, error);
     if (status == RZ_OK)
         status = train_prevalence_read(rz_options_text(options, "prevalence"), tasks, n,
                                        o.prevalence, error);
     (void)snprintf(path, sizeof path, "%s/.cache", r->work);
     if (status == RZ_OK)
-        status = copy_store(rz_options_text(options, "db"), path, &progress, &dataset, error);
+        status = copy_store(rz_options_text(options, "db"), path, &facilities, &progress, &dataset,
+                            error);
     if (status == RZ_OK)
         status = rz_recalibrate(r, checkpoint, dataset, &o, heads, n, error);
     (void)remove(path);
@@ -82,7 +95,11 @@ static rz_status calibrate(const rz_options *options, const rz_checkpoint *check
                                     .heads = heads,
                                     .n_heads = n,
                                     .data_sha256 = rz_dataset_sha256(dataset),
-                                    .parent_sha256 = checkpoint->origin.parent_sha256},
+                                    .parent_sha256 = checkpoint->origin.parent_sha256,
+                                    .learnt_from = &checkpoint->origin.facilities,
+                                    .options = options,
+                                    .option_names = listed,
+                                    .n_options = RZ_COUNT(listed)},
                             error);
     if (status == RZ_OK)
         status = rz_recalibration_finish(r, error);
@@ -98,6 +115,15 @@ static rz_status precision_read(const rz_options *options, const rz_head *heads,
     const char *name = rz_options_text(options, "precision");
     return train_precision_read(name != NULL ? name : rz_precision_name(heads[0].precision),
                                 &model->precision, error);
+}
+
+static rz_status check_out(const rz_options *options, rz_error *error)
+{
+    const char *out = rz_options_text(options, "out");
+    if (out == NULL || rz_options_switch(options, "force") || access(out, F_OK) != 0)
+        return RZ_OK;
+    return rz_fail(error, RZ_E_CONFLICT,
+                   "%s is there; choose another --out or overwrite it with --force", out);
 }
 
 static rz_status run_command(const rz_options *options, rz_error *error)
@@ -131,7 +157,9 @@ static rz_status run_command(const rz_options *options, rz_error *error)
     if (status == RZ_OK)
         status = precision_read(options, heads, checkpoint.model, error);
     if (status == RZ_OK)
-        status = rz_recalibration_open(&r, folder, error);
+        status = check_out(options, error);
+    if (status == RZ_OK)
+        status = rz_recalibration_open(&r, folder, rz_options_text(options, "out"), error);
     if (status == RZ_OK)
         status = calibrate(options, &checkpoint, &r, heads, n, error);
     if (status == RZ_OK) {

@@ -24,7 +24,8 @@ static const rz_option table[] = {
      .help = "held_out, tuning, train or all"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N",
      .help = "in place of the split: fold K of N (1/5 … 5/5) that finetune --fold held out"},
-    {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
+    FACILITY_OPTION_ROWS,
+    {"truth", RZ_OPTION_TEXT, NULL, .group = "Measuring", .value = "FILE",
      .help = "true risks that simulate wrote (--truth)"},
     {"out", RZ_OPTION_TEXT, NULL, .value = "DIR",
      .help = "folder for report.json, report.html and scores.csv"},
@@ -216,9 +217,13 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
                                     .model = rz_predictor_model(predictor),
                                     .date = rz_day_text(rz_day_today(), date),
                                     .split = split,
+                                    .learnt_from = rz_predictor_origin(predictor)->facilities,
                                     .bootstraps = asked.bootstraps,
                                     .seed = asked.seed}};
     rz_status status = read_split(options, &asked, split, error);
+    if (status == RZ_OK)
+        status = train_facilities_read(options, &result.report.facilities, error);
+    asked.facilities = &result.report.facilities;
     if (status == RZ_OK)
         status = check_unseen(&asked, rz_predictor_origin(predictor)->split, error);
     if (status == RZ_OK)
@@ -236,8 +241,8 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
         .tasks = chosen.tasks, .n_tasks = chosen.n, .score = score, .context = &chosen};
     const evaluate_subject subject = through ? onset_subject_of(&chosen.onset) : heads;
     if (status == RZ_OK && through)
-        status =
-            onset_subject_calibrate(&chosen.onset, store, asked.rule, asked.seed, &progress, error);
+        status = onset_subject_calibrate(&chosen.onset, store, asked.rule, asked.facilities,
+                                         asked.seed, &progress, error);
     if (status == RZ_OK)
         status = evaluate(store, &subject, &asked, &progress, &result, error);
     if (status == RZ_OK && through)

@@ -24,6 +24,8 @@ static const rz_option table[] = {
     {"labels", RZ_OPTION_INT, "0", .max = 1e9, .value = "N",
      .help = "know so many labels of each task and nothing else; 0 = all"},
     {"balanced", RZ_OPTION_SWITCH, "false", .help = "half of the --labels are positive"},
+    {"enriched", RZ_OPTION_SWITCH, "false",
+     .help = "half of the --labels are positive, or where there are fewer positives, all of them"},
     {"cross-fit", RZ_OPTION_SWITCH, "false",
      .help = "small records: learn from all labels, stop and calibrate on scores out of fold "
              "instead of on a tuning part (--labels does so anyway)"},
@@ -42,6 +44,7 @@ static const rz_option table[] = {
      .help = "take size and vocabulary of --model, but start from fresh values"},
     {"tuning-tokens", RZ_OPTION_INT, "60000", .max = 1e12, .value = "N",
      .help = "early stopping looks at about so many tokens; 0 = all (calibration sees all)"},
+    FACILITY_OPTION_ROWS,
     TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),
 };
 
@@ -49,16 +52,26 @@ static const char usage[] =
     "usage: rezept-train finetune --db FILE --model DIR --out DIR (--minutes X | --epochs X)\n\n"
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
-static const char *const listed[] = {
-    "onset",        "labels",     "balanced",     "cross-fit",      "draws",   "negatives",
-    "head-rate",    "prevalence", "method",       "freeze-encoder", "scratch", "steps",
-    "epochs",       "minutes",    "lr",           "warmup",         "clip",    "dropout",
-    "weight-decay", "patience",   "batch-tokens", "precision",      "seed",    "fold"};
+static const char *const listed[] = {"onset",          "labels",
+                                     "balanced",       "enriched",
+                                     "cross-fit",      "draws",
+                                     "negatives",      "head-rate",
+                                     "prevalence",     "method",
+                                     "freeze-encoder", "scratch",
+                                     "steps",          "epochs",
+                                     "minutes",        "lr",
+                                     "warmup",         "clip",
+                                     "dropout",        "weight-decay",
+                                     "patience",       "batch-tokens",
+                                     "precision",      "seed",
+                                     "fold",           "hold-out-facility",
+                                     "facility"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;
     rz_finetune_options o;
     rz_checkpoint base;
+    rz_facilities learnt_from; /* by this run and by the model that it begins with */
     rz_progress progress;
 } job;
 
@@ -80,7 +93,8 @@ static rz_status write_pages(const job *j, const rz_run *run, const rz_dataset *
                               .n_heads = n_heads,
                               .labels = labels,
                               .data_sha256 = rz_dataset_sha256(dataset),
-                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256},
+                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256,
+                              .learnt_from = &j->learnt_from},
                       error);
 }
 
@@ -118,8 +132,8 @@ static rz_status finetune(const job *j, const char *out, const rz_task *tasks, s
         goto out;
     }
     if (status == RZ_OK)
-        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->progress,
-                                &dataset, error);
+        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->o.facilities,
+                                &j->progress, &dataset, error);
     if (status == RZ_OK)
         status =
             rz_finetune(dataset, &run, &j->base, tasks, n, &j->o, heads, labels, &result, error);
@@ -187,7 +201,8 @@ static rz_status onset_pages(const job *j, const rz_run *run, const rz_dataset *
                               .onset = onset,
                               .labels = labels,
                               .data_sha256 = rz_dataset_sha256(dataset),
-                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256},
+                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256,
+                              .learnt_from = &j->learnt_from},
                       error);
 }
 
@@ -208,8 +223,8 @@ static rz_status finetune_onset(const job *j, const char *out, rz_error *error)
         goto out;
     }
     if (status == RZ_OK)
-        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->progress,
-                                &dataset, error);
+        status = rz_run_dataset(&run, rz_options_text(j->options, "db"), &store, &j->o.facilities,
+                                &j->progress, &dataset, error);
     if (status == RZ_OK)
         status = rz_onset_finetune(dataset, &run, &j->base, &j->o, &onset, labels, &result, error);
     if (status != RZ_OK)
@@ -233,9 +248,9 @@ out:
 /* What --onset leaves no room for. */
 static rz_status check_onset(const rz_options *options, rz_error *error)
 {
-    static const char *const others[] = {"tasks",     "task",       "separate",
-                                         "labels",    "balanced",   "cross-fit",
-                                         "negatives", "prevalence", "method"};
+    static const char *const others[] = {"tasks",      "task",     "separate",  "labels",
+                                         "balanced",   "enriched", "cross-fit", "negatives",
+                                         "prevalence", "method"};
     for (size_t i = 0; i < RZ_COUNT(others); i++)
         if (rz_options_given(options, others[i]))
             return rz_fail(
@@ -277,7 +292,6 @@ static rz_status run_job(const rz_options *options, rz_error *error)
     bool onset = rz_options_switch(options, "onset");
     j.o.train = train_options_read(options, &j.progress);
     j.o.labels = (size_t)rz_options_int(options, "labels");
-    j.o.balanced = rz_options_switch(options, "balanced");
     j.o.crossfit = rz_options_switch(options, "cross-fit");
     j.o.draws = (unsigned)rz_options_int(options, "draws");
     j.o.negatives = rz_options_real(options, "negatives");
@@ -293,14 +307,16 @@ static rz_status run_job(const rz_options *options, rz_error *error)
                                       error);
     if (status == RZ_OK && onset)
         status = check_onset(options, error);
-    if (status == RZ_OK && j.o.balanced && j.o.labels == 0)
-        status = rz_fail(error, RZ_E_USAGE, "--balanced needs --labels N");
+    if (status == RZ_OK)
+        status = train_mix_read(options, &j.o.mix, error);
     if (status == RZ_OK && j.o.negatives > 0.0 && (j.o.labels > 0 || j.o.crossfit))
         status = rz_fail(error, RZ_E_USAGE,
                          "--negatives thins the rows of a large record; it does not go with "
                          "--labels or --cross-fit");
     if (status == RZ_OK)
         status = train_fold_read(rz_options_text(options, "fold"), &j.o.split, error);
+    if (status == RZ_OK)
+        status = train_facilities_read(options, &j.o.facilities, error);
     if (status == RZ_OK)
         status = train_method_read(rz_options_text(options, "method"), &j.o.method, error);
     if (status == RZ_OK && !onset)
@@ -313,6 +329,9 @@ static rz_status run_job(const rz_options *options, rz_error *error)
         status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
     if (status == RZ_OK)
         status = rz_checkpoint_load(folder, pool, &j.base, error);
+    if (status == RZ_OK)
+        status =
+            rz_facilities_join(&j.o.facilities, &j.base.origin.facilities, &j.learnt_from, error);
     if (status == RZ_OK)
         status = finetune_all(&j, tasks, n, error);
     rz_model_free(j.base.model);

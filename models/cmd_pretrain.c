@@ -26,6 +26,7 @@ static const rz_option table[] = {
      .help = "tokens also tell how long ago they are: needed where what is new counts most"},
     {"tuning-tokens", RZ_OPTION_INT, "20000", .max = 1e12, .value = "N",
      .help = "the tuning loss is taken on about so many tokens; 0 = all"},
+    FACILITY_OPTION_ROWS,
     TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),
 };
 
@@ -34,10 +35,12 @@ static const char usage[] =
     "Learns histories by recovering hidden codes and ages. Held-out patients are not looked "
     "at.\n\n";
 
-static const char *const listed[] = {
-    "size",    "mask",         "mask-share", "repeat-days", "recency", "norm", "pooling",
-    "steps",   "epochs",       "minutes",    "lr",          "warmup",  "clip", "weight-decay",
-    "dropout", "batch-tokens", "precision",  "seed",        "fold"};
+static const char *const listed[] = {"size",      "mask",         "mask-share", "repeat-days",
+                                     "recency",   "norm",         "pooling",    "steps",
+                                     "epochs",    "minutes",      "lr",         "warmup",
+                                     "clip",      "weight-decay", "dropout",    "batch-tokens",
+                                     "precision", "seed",         "fold",       "hold-out-facility",
+                                     "facility"};
 
 static rz_status choose(const rz_options *options, const char *name, const char *first,
                         const char *second, int *out, rz_error *error)
@@ -91,6 +94,8 @@ static rz_status train(const rz_options *options, rz_run *run, rz_error *error)
     rz_train_result result;
     rz_status status = read_config(options, &o, error);
     if (status == RZ_OK)
+        status = train_facilities_read(options, &o.facilities, error);
+    if (status == RZ_OK)
         status =
             train_precision_read(rz_options_text(options, "precision"), &o.train.precision, error);
     if (status == RZ_OK)
@@ -98,8 +103,8 @@ static rz_status train(const rz_options *options, rz_run *run, rz_error *error)
     if (status == RZ_OK && vocab != NULL)
         status = rz_vocabulary_read(vocab, &vocabulary, error);
     if (status == RZ_OK)
-        status =
-            rz_run_dataset(run, rz_options_text(options, "db"), &store, &progress, &dataset, error);
+        status = rz_run_dataset(run, rz_options_text(options, "db"), &store, &o.facilities,
+                                &progress, &dataset, error);
     if (status == RZ_OK)
         status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
     if (status == RZ_OK)
@@ -114,7 +119,8 @@ static rz_status train(const rz_options *options, rz_run *run, rz_error *error)
                                     .options = options,
                                     .option_names = listed,
                                     .n_options = RZ_COUNT(listed),
-                                    .data_sha256 = rz_dataset_sha256(dataset)},
+                                    .data_sha256 = rz_dataset_sha256(dataset),
+                                    .learnt_from = &o.facilities},
                             error);
     if (status == RZ_OK)
         status = rz_run_finish(run, error);

@@ -164,7 +164,8 @@ static json_t *model_json(const char *folder, const rz_checkpoint *checkpoint)
     char seed[32];
     (void)snprintf(seed, sizeof seed, "%llu", (unsigned long long)origin->seed);
     return json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I, s:o, s:{s:s, s:s, s:s, s:s, s:s, s:s}, s:o}",
+        "{s:s, s:s, s:s, s:s, s:s, s:I, s:s, s:I, s:I, s:o, s:{s:s, s:s, s:s, s:s, s:s, s:s, s:o}, "
+        "s:o}",
         "folder", folder, "done", "verified", "sha256", checkpoint->sha256, "family",
         model->family->name, "size", model->config.size, "vocabulary",
         (json_int_t)(model->vocabulary->n_diagnoses + model->vocabulary->n_medications),
@@ -172,7 +173,8 @@ static json_t *model_json(const char *folder, const rz_checkpoint *checkpoint)
         "heads", (json_int_t)model->n_heads, "config", model->family->config_write(&model->config),
         "origin", "training_config_sha256", origin->training_config_sha256, "data_sha256",
         origin->data_sha256, "parent_sha256", origin->parent_sha256, "seed", seed, "code_version",
-        origin->code_version, "split", origin->split, "tensors",
+        origin->code_version, "split", origin->split, "facilities",
+        rz_facilities_json(&origin->facilities), "tensors",
         tensors_json(model->tensors, model->n_tensors));
 }
 

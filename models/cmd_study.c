@@ -32,6 +32,9 @@ static const rz_option table[] = {
      .help = "pretrained models DIR/SIZE (default: made here)"},
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
      .help = "true risks that simulate wrote (--truth)"},
+    {"hold-out-facility", RZ_OPTION_LIST, NULL, .value = "NAME,…",
+     .help = "study the other facilities, then what their models are worth at these: as they are, "
+             "recalibrated, fine-tuned, beside models of these alone"},
     {"pretrain-flags", RZ_OPTION_TEXT,
      "--norm pre --pooling mean --repeat-days 3650 --recency --mask-share 0.4 --batch-tokens 1024 "
      "--epochs 3",
@@ -157,6 +160,18 @@ static rz_status check_task_files(const study_settings *s, rz_error *error)
     return RZ_OK;
 }
 
+/* What is tried at held-out facilities is a model that knows all labels of the others. */
+static rz_status check_all_labels(const study_settings *s, rz_error *error)
+{
+    bool all = s->hold_out.n == 0;
+    for (size_t l = 0; l < s->n_labels; l++)
+        all = all || s->labels[l] == 0;
+    return all ? RZ_OK
+               : rz_fail(error, RZ_E_USAGE,
+                         "--hold-out-facility needs all among --labels: models with all labels of "
+                         "the other facilities are what is tried there");
+}
+
 static rz_status read_settings(const rz_options *options, study_settings *out, rz_error *error)
 {
     const char *names = rz_options_text(options, "task");
@@ -174,6 +189,9 @@ static rz_status read_settings(const rz_options *options, study_settings *out, r
     out->margin = rz_options_real(options, "margin");
     out->prefer = rz_options_text(options, "prefer");
     rz_status status = train_text_required(options, "out", &out->out, error);
+    if (status == RZ_OK)
+        status = rz_facilities_read(rz_options_text(options, "hold-out-facility"), false,
+                                    &out->hold_out, error);
     if (status == RZ_OK && strcmp(out->prefer, "accuracy") != 0 && strcmp(out->prefer, "cost") != 0)
         status = rz_fail(error, RZ_E_USAGE, "--prefer %.40s: accuracy or cost", out->prefer);
     if (status == RZ_OK)
@@ -185,6 +203,8 @@ static rz_status read_settings(const rz_options *options, study_settings *out, r
     if (status == RZ_OK)
         status = train_tasks_load(out->tasks_folder, strcmp(names, "all") == 0 ? NULL : names,
                                   out->tasks, &out->n_tasks, error);
+    if (status == RZ_OK)
+        status = check_all_labels(out, error);
     return status == RZ_OK ? check_task_files(out, error) : status;
 }
 

@@ -6,6 +6,7 @@
 #include "program.h"
 #include "store/store.h"
 #include "tasks/cohort.h"
+#include "train_options.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -21,6 +22,7 @@ static const rz_option table[] = {
      .help = "characters kept of a code, 0 = all (icd10=4,icd9=0,yj=7,atc=7,ndc=9)"},
     {"min-patients", RZ_OPTION_INT, "0", .min = 0, .max = 1e9, .value = "N",
      .help = "patients that a code needs; 0 = 0.1 % of them, at least 2"},
+    FACILITY_OPTION_ROWS,
 };
 
 static const char usage[] = "usage: rezept-train vocab --db FILE [--out FILE]\n\n"
@@ -59,8 +61,9 @@ static rz_status parse_levels(const char *text, rz_code_levels *out, rz_error *e
 typedef rz_status visit_fn(void *context, rz_split split, const rz_timeline *timeline,
                            rz_error *error);
 
-static rz_status for_each_patient(rz_store *store, const char *phase, visit_fn *visit,
-                                  void *context, rz_error *error)
+static rz_status for_each_patient(rz_store *store, const rz_facilities *facilities,
+                                  const char *phase, visit_fn *visit, void *context,
+                                  rz_error *error)
 {
     rz_progress progress = program_progress();
     rz_store_counts counts;
@@ -72,7 +75,7 @@ static rz_status for_each_patient(rz_store *store, const char *phase, visit_fn *
     rz_patient_key after = 0;
     uint64_t done = 0;
     for (size_t n = PAGE; status == RZ_OK && n == PAGE;) {
-        status = rz_store_patients(store, after, NULL, page, PAGE, &n, error);
+        status = rz_store_patients_of(store, after, facilities, page, PAGE, &n, error);
         for (size_t i = 0; status == RZ_OK && i < n; i++) {
             rz_timeline *timeline = NULL;
             rz_arena_reset(&arena);
@@ -85,13 +88,14 @@ static rz_status for_each_patient(rz_store *store, const char *phase, visit_fn *
             after = page[i].key;
             done++;
         }
-        rz_progress_report report = {.phase = phase,
-                                     .done = done,
-                                     .total = status == RZ_OK ? (uint64_t)counts.patients : 0,
-                                     .unit = "patients",
-                                     .rate_per_s = NAN,
-                                     .loss = NAN,
-                                     .seconds_left = NAN};
+        rz_progress_report report = {
+            .phase = phase,
+            .done = done,
+            .total = status == RZ_OK && facilities->n == 0 ? (uint64_t)counts.patients : 0,
+            .unit = "patients",
+            .rate_per_s = NAN,
+            .loss = NAN,
+            .seconds_left = NAN};
         if (status == RZ_OK && !rz_progress_tell(&progress, &report))
             status = rz_fail(error, RZ_E_CANCELED, "interrupted; nothing was written");
     }
@@ -145,23 +149,28 @@ static rz_status make_vocabulary(const rz_options *options, rz_error *error)
 {
     rz_code_levels levels = rz_code_levels_defaults();
     rz_store_options store_options = rz_store_options_defaults();
+    rz_facilities facilities = {0};
     rz_store *store = NULL;
     rz_vocabulary_builder *builder = NULL;
     rz_vocabulary *vocabulary = NULL;
     const char *out = rz_options_text(options, "out");
     rz_status status = parse_levels(rz_options_text(options, "levels"), &levels, error);
     if (status == RZ_OK)
+        status = train_facilities_read(options, &facilities, error);
+    if (status == RZ_OK)
         status = rz_store_open(rz_options_text(options, "db"), &store_options, &store, error);
+    if (status == RZ_OK)
+        status = rz_store_check_facilities(store, &facilities, error);
     if (status == RZ_OK)
         status = rz_vocabulary_builder_new(levels, &builder, error);
     if (status == RZ_OK)
-        status = for_each_patient(store, "vocab", count_codes, builder, error);
+        status = for_each_patient(store, &facilities, "vocab", count_codes, builder, error);
     if (status == RZ_OK)
         status = rz_vocabulary_builder_finish(
             builder, (uint32_t)rz_options_int(options, "min-patients"), &vocabulary, error);
     coverage c = {.vocabulary = vocabulary};
     if (status == RZ_OK)
-        status = for_each_patient(store, "coverage", count_mapped, &c, error);
+        status = for_each_patient(store, &facilities, "coverage", count_mapped, &c, error);
     if (status == RZ_OK)
         status = rz_vocabulary_write(vocabulary, out, error);
     if (status == RZ_OK)

@@ -203,13 +203,14 @@ static rz_status figures(const evaluate_options *o, const evaluation *e, size_t 
 }
 
 static rz_status build_cohorts(rz_store *store, const evaluate_subject *subject,
-                               const rz_progress *progress, rz_report *report, rz_error *error)
+                               const rz_facilities *facilities, const rz_progress *progress,
+                               rz_report *report, rz_error *error)
 {
     rz_cohort *cohorts = calloc(subject->n_tasks + 1, sizeof *cohorts);
     if (cohorts == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", subject->n_tasks);
-    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, RZ_COHORT_SEED,
-                                       progress, cohorts, error);
+    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, facilities,
+                                       RZ_COHORT_SEED, progress, cohorts, error);
     for (size_t i = 0; status == RZ_OK && i < subject->n_tasks; i++) {
         report->tasks[i].task = subject->tasks[i];
         report->tasks[i].cohort = cohorts[i];
@@ -238,7 +239,7 @@ rz_status evaluate(rz_store *store, const evaluate_subject *subject,
     if (status == RZ_OK)
         status = rz_store_facilities(store, &e->names, &e->facilities, &e->n_facilities, error);
     if (status == RZ_OK)
-        status = build_cohorts(store, subject, progress, report, error);
+        status = build_cohorts(store, subject, options->facilities, progress, report, error);
     for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++) {
         rz_report_task *t = &report->tasks[i];
         status = choose_members(options, t, &e->logit[i], error);

@@ -26,8 +26,9 @@ enum { EVALUATE_PATIENTS_PER_CALL = 128 }; /* the largest n of a call of score *
 
 typedef struct evaluate_options {
     rz_split split;
-    bool all;                 /* every split, whatever `split` says */
-    rz_split_rule rule;       /* what `split` is a part of */
+    bool all;                        /* every split, whatever `split` says */
+    rz_split_rule rule;              /* what `split` is a part of */
+    const rz_facilities *facilities; /* whose patients; NULL for all */
     const truth_table *truth; /* NULL: not known; its tasks are the subject's, in their order */
     unsigned bootstraps;
     uint64_t seed;

@@ -70,7 +70,10 @@ static void print_goal(const char *name, const rz_interval *i, double from, doub
 void evaluation_print(const evaluation *e, bool truth)
 {
     const rz_report *r = &e->report;
-    char a[16], b[16];
+    char a[16], b[16], facilities[RZ_FACILITIES_TEXT], note[RZ_FACILITIES_NOTE];
+    if (*rz_facilities_note(&r->facilities, &r->learnt_from, note) != '\0')
+        (void)printf("patients of %s facilities; %s\n",
+                     rz_facilities_text(&r->facilities, facilities), note);
     (void)printf("%s on %s\n\n%-16s %7s %6s  %6s %-14s  %7s  %6s  %7s", r->model_name, r->split,
                  "task", "n", "pos", "AUROC", "95 % interval", "age+sex", "AP", "age+sex");
     if (truth)

@@ -4,6 +4,7 @@
  *
  *   OUT/study.json           what was asked for; the same when it is continued
  *   OUT/pretrained/SIZE      models that know histories
+ *   OUT/local/SIZE           the same of the held-out facilities
  *   OUT/models/NAME          models with all labels of the first seed, for the daemon
  *   OUT/scores/NAME-SPLIT.csv  a cell's scores of tuning and held-out patients
  *   OUT/cells/NAME.json      a finished cell and what it cost
@@ -12,7 +13,8 @@
  *   OUT/cohorts.json         who was left out of each task, and why (study_cohorts.c)
  *   OUT/report.html, report.json, routing.json   what it all says (study_report.h)
  *
- * study_plan.c lists the cells, study_run.c works them off. */
+ * study_plan.c lists the cells, study_transfer_plan.c those of held-out facilities, study_run.c
+ * works them off. */
 #ifndef RZ_MODELS_STUDY_H
 #define RZ_MODELS_STUDY_H
 
@@ -28,7 +30,7 @@ enum {
     PLAN_LABELS_MAX = 8,
     PLAN_ENGINES_MAX = 3,
     STUDY_SEEDS_MAX = 100,
-    STUDY_NAME = 100,
+    STUDY_NAME = 128,
     STUDY_COMMANDS_MAX = 3,
     STUDY_ARGUMENTS_MAX = 60
 };
@@ -44,14 +46,19 @@ typedef struct study_settings {
     char engines[PLAN_ENGINES_MAX][16];
     unsigned seeds, threads;
     double minutes; /* the run ends after so many, cells that run save themselves; 0 = no bound */
+    rz_facilities hold_out; /* n = 0: none; else the named ones, which the grid does not see */
     double margin;
     const char *prefer; /* "accuracy" or "cost" */
 } study_settings;
+
+/* Whom the grid sees: all but those held out. */
+rz_facilities study_grid_facilities(const study_settings *settings);
 
 typedef enum study_state { STUDY_WAITING, STUDY_RUNNING, STUDY_DONE, STUDY_SKIPPED } study_state;
 
 typedef struct planned_cell {
     study_kind kind;
+    study_transfer transfer;
     char name[STUDY_NAME];
     size_t size;   /* place in the settings; of baselines unused, as are: */
     size_t engine; /* … of models */
@@ -89,6 +96,15 @@ typedef struct study_commands {
 RZ_MUST_CHECK rz_status study_commands_make(const study_plan *plan, const planned_cell *cell,
                                             unsigned threads, study_commands *out, rz_error *error);
 void study_commands_done(study_commands *commands);
+
+/* Adds a cell: names it and looks up its state. There must be room. */
+void study_plan_add(study_plan *plan, planned_cell cell);
+/* The cells of held-out facilities, after those of the grid; none without such facilities. */
+size_t study_transfer_cells(const study_settings *settings); /* at most so many */
+void study_transfer_list(study_plan *plan);
+/* Models that are given must not know the held-out facilities. Errors  RZ_E_CONFLICT naming the
+ * model; RZ_E_NOT_FOUND, RZ_E_FORMAT. */
+RZ_MUST_CHECK rz_status study_transfer_check(const study_settings *settings, rz_error *error);
 
 /* "OUT/<folder>/<name><end>" in new memory; NULL when there is none. */
 char *study_path(const study_settings *settings, const char *folder, const char *name,

@@ -142,6 +142,9 @@ static rz_status read_design(const json_t *json, study_design *d, rz_error *erro
         status = read_texts(json, "sizes", d->sizes, STUDY_SIZES_MAX, &d->n_sizes, error);
     if (status == RZ_OK)
         status = read_texts(json, "engines", d->engines, STUDY_ENGINES_MAX, &d->n_engines, error);
+    if (status == RZ_OK && json_object_get(json, "hold_out_facilities") != NULL)
+        status = read_texts(json, "hold_out_facilities", d->hold_out, RZ_FACILITIES_MAX,
+                            &d->n_hold_out, error);
     return status;
 }
 
@@ -207,6 +210,26 @@ static rz_status read_cell_arm(const json_t *json, const study_design *d, study_
     return RZ_OK;
 }
 
+static rz_status read_transfer(const json_t *json, const study_design *d, study_cell *c,
+                               rz_error *error)
+{
+    const json_t *value = json_object_get(json, "transfer");
+    const char *name = json_string_value(value);
+    if (value == NULL || json_is_null(value))
+        return RZ_OK;
+    for (int t = STUDY_ZERO_SHOT; name != NULL && t < STUDY_TRANSFERS; t++)
+        if (strcmp(name, study_transfer_name((study_transfer)t)) == 0)
+            c->transfer = (study_transfer)t;
+    if (c->transfer == STUDY_GRID)
+        return rz_fail(error, RZ_E_FORMAT,
+                       "transfer \"%.40s\" is none of zero_shot, recalibrated, "
+                       "tuned, local",
+                       name != NULL ? name : "(no text)");
+    if (d->n_hold_out == 0)
+        return rz_fail(error, RZ_E_INVALID, "the study holds out no facility");
+    return RZ_OK;
+}
+
 static rz_status read_cell(const json_t *json, const char *name, const study_design *d,
                            study_cell *c, rz_error *error)
 {
@@ -236,7 +259,9 @@ static rz_status read_cell(const json_t *json, const char *name, const study_des
                            i + 1);
     }
     c->loss_by_tokens = json_is_array(curve) ? curve : NULL;
-    rz_status status = read_cell_arm(json, d, c, error);
+    rz_status status = read_transfer(json, d, c, error);
+    if (status == RZ_OK)
+        status = read_cell_arm(json, d, c, error);
     return status == RZ_OK ? read_cell_tasks(json, d, c, error) : status;
 }
 
@@ -247,7 +272,8 @@ static rz_status check_distinct(const study_results *r, rz_error *error)
         const study_cell *a = &r->cells[i];
         for (size_t k = 0; k < i; k++) {
             const study_cell *b = &r->cells[k];
-            bool same = a->kind == b->kind && a->size == b->size && a->engine == b->engine;
+            bool same = a->kind == b->kind && a->transfer == b->transfer && a->size == b->size &&
+                        a->engine == b->engine;
             if (same && a->kind != STUDY_PRETRAIN) /* a size is pretrained once */
                 same = a->seed == b->seed && a->init == b->init && a->labels == b->labels &&
                        (a->tasks & b->tasks) != 0;

@@ -52,6 +52,7 @@ rz_status study_cohorts_write(const study_settings *s, const rz_progress *progre
     char *path = rz_path_join(s->out, "cohorts.json");
     rz_cohort *cohorts = calloc(s->n_tasks + 1, sizeof *cohorts);
     rz_store *store = NULL;
+    const rz_facilities grid = study_grid_facilities(s);
     rz_status status = RZ_OK;
     if (path == NULL || cohorts == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", s->n_tasks);
@@ -60,8 +61,8 @@ rz_status study_cohorts_write(const study_settings *s, const rz_progress *progre
     if (status == RZ_OK)
         status = rz_store_open(s->db, &options, &store, error);
     if (status == RZ_OK)
-        status =
-            rz_cohort_build(store, s->tasks, s->n_tasks, RZ_COHORT_SEED, progress, cohorts, error);
+        status = rz_cohort_build(store, s->tasks, s->n_tasks, &grid, RZ_COHORT_SEED, progress,
+                                 cohorts, error);
     if (status == RZ_OK)
         status = write_json(path, s, cohorts, error);
 out:

@@ -30,6 +30,10 @@ static void add_costs(study_findings *f)
 {
     for (size_t i = 0; i < f->results.n_cells; i++) {
         const study_cell *c = &f->results.cells[i];
+        if (c->transfer != STUDY_GRID) {
+            add_cost(&f->transfers[c->transfer], c);
+            continue;
+        }
         add_cost(c->kind == STUDY_PRETRAIN   ? &f->pretrain[c->size]
                  : c->kind == STUDY_FINETUNE ? &f->finetune[c->size][c->init]
                                              : &f->baseline[c->engine],
@@ -207,6 +211,8 @@ rz_status study_findings_make(const char *folder, const study_report_options *op
     f->checks = calloc(d->n_tasks + 1, sizeof *f->checks);
     if (status == RZ_OK && (f->choices == NULL || f->routed == NULL || f->checks == NULL))
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", d->n_tasks);
+    if (status == RZ_OK && d->n_hold_out > 0)
+        status = study_transfer_make(&f->results, options, pool, progress, &f->transfer, error);
     if (status == RZ_OK)
         status = choose(f, error);
     if (status == RZ_OK)
@@ -233,6 +239,7 @@ void study_findings_done(study_findings *f)
     json_decref(f->cohorts);
     study_statistics_done(&f->tuning);
     study_statistics_done(&f->held_out);
+    study_transfer_done(&f->transfer);
     study_results_done(&f->results);
     json_decref(f->held_out_opened);
     *f = (study_findings){0};

@@ -8,6 +8,7 @@
 #include "power_law.h"
 #include "report/page.h"
 #include "study_report.h"
+#include "study_transfer.h"
 
 /* What cells of one kind took together; a size's, or an engine's. NaN where a cell does not say. */
 typedef struct study_cost {
@@ -32,13 +33,15 @@ typedef struct study_findings {
     study_report_options options;
     study_results results;
     study_statistics tuning, held_out; /* the second empty unless it was opened */
-    study_choice *choices;             /* [n_tasks][n_labels] owned */
-    study_choice *routed;              /* [n_tasks] owned: those at the most labels measured */
-    study_check *checks;               /* [n_tasks] owned */
+    study_transfer_findings transfer;
+    study_choice *choices; /* [n_tasks][n_labels] owned */
+    study_choice *routed;  /* [n_tasks] owned: those at the most labels measured */
+    study_check *checks;   /* [n_tasks] owned */
     power_law by_parameters;
     power_law by_tokens[STUDY_SIZES_MAX];
     study_cost pretrain[STUDY_SIZES_MAX], finetune[STUDY_SIZES_MAX][STUDY_INITS];
     study_cost baseline[STUDY_ENGINES_MAX];
+    study_cost transfers[STUDY_TRANSFERS]; /* of what is not in the grid */
     size_t done, wanted;     /* fits: task, arm, label count and seed, of the whole grid */
     json_t *held_out_opened; /* when, oldest first; owned */
     json_t *cohorts;         /* cohorts.json (study_cohorts.c), NULL without it; owned */

@@ -43,12 +43,14 @@ static const char *labels_text(size_t labels, char out[24])
 
 static void name_cell(const study_settings *s, planned_cell *c)
 {
-    char labels[24];
+    char labels[24], part[40] = "";
+    if (c->transfer != STUDY_GRID)
+        (void)snprintf(part, sizeof part, "transfer-%s-", study_transfer_name(c->transfer));
     const char *task = c->task == SIZE_MAX ? "shared" : s->tasks[c->task].name;
     if (c->kind == STUDY_PRETRAIN)
-        (void)snprintf(c->name, sizeof c->name, "pretrain-%s", s->sizes[c->size]);
+        (void)snprintf(c->name, sizeof c->name, "%spretrain-%s", part, s->sizes[c->size]);
     else
-        (void)snprintf(c->name, sizeof c->name, "%s%s%s-%s-%s-s%u",
+        (void)snprintf(c->name, sizeof c->name, "%s%s%s%s-%s-%s-s%u", part,
                        c->kind == STUDY_BASELINE ? s->engines[c->engine] : s->sizes[c->size],
                        c->kind == STUDY_BASELINE ? "" : "-",
                        c->kind == STUDY_BASELINE ? "" : study_init_name(c->init), task,
@@ -74,6 +76,11 @@ static bool asks_for_onsets(const study_settings *s)
     while (t < s->n_tasks && onset_subject_answers(&s->tasks[t]))
         t++;
     return t == s->n_tasks;
+}
+
+void study_plan_add(study_plan *p, planned_cell cell)
+{
+    add(p, cell);
 }
 
 /* All of one seed before the next, so that a study that ends early has compared something; within
@@ -106,6 +113,7 @@ static void list_cells(study_plan *p)
                                               .seed = seed,
                                               .needs = s->pretrained == NULL ? i : SIZE_MAX});
         }
+    study_transfer_list(p);
 }
 
 /* ---- estimates ---- */
@@ -124,6 +132,7 @@ typedef struct figures {
     double tokens, patients; /* in the record; tokens as models read them */
     double flop[PLAN_SIZES_MAX], parameters[PLAN_SIZES_MAX]; /* forward, of a token */
     double bytes[PLAN_SIZES_MAX];                            /* of training */
+    double held_out; /* share of the facilities that are, and, as nobody counts, of the patients */
 } figures;
 
 static rz_status figure_sizes(const study_settings *s, figures *f, rz_error *error)
@@ -154,10 +163,21 @@ static const char *finetune_flags(const study_settings *s, const planned_cell *c
                                   : s->finetune_flags;
 }
 
-static void estimate(const study_plan *p, const figures *f, planned_cell *c)
+/* The record as a cell sees it. */
+static figures part_of(const figures *all, const planned_cell *c)
+{
+    figures part = *all;
+    double share = c->transfer == STUDY_GRID ? 1.0 - all->held_out : all->held_out;
+    part.tokens *= share;
+    part.patients *= share;
+    return part;
+}
+
+static void estimate(const study_plan *p, const figures *all, planned_cell *c)
 {
     enum { DRAWS = 6 };
     const study_settings *s = p->settings;
+    const figures part = part_of(all, c), *f = &part;
     const char *flags = c->kind == STUDY_PRETRAIN   ? s->pretrain_flags
                         : c->kind == STUDY_BASELINE ? s->baseline_flags
                                                     : finetune_flags(s, c);
@@ -178,7 +198,9 @@ static void estimate(const study_plan *p, const figures *f, planned_cell *c)
     if (c->kind == STUDY_FINETUNE && flag(flags, "negatives", 0.0) > 0.0)
         learnt *= fmin(1.0, 0.05 * tasks * (1.0 + flag(flags, "negatives", 0.0)));
     learnt *= flag(flags, "epochs", 1.0);
-    if (flag(flags, "steps", 0.0) > 0.0)
+    if (c->transfer == STUDY_ZERO_SHOT || c->transfer == STUDY_RECALIBRATED)
+        learnt = 0.0;
+    else if (flag(flags, "steps", 0.0) > 0.0)
         learnt = flag(flags, "steps", 0.0) * flag(flags, "batch-tokens", 2048.0);
     double seconds = 3.0 * learnt * flop / speed;
     if (flag(flags, "minutes", 0.0) > 0.0)
@@ -224,6 +246,8 @@ static rz_status figure_record(const study_settings *s, figures *f, rz_error *er
         status = rz_store_counts_of(store, &counts, error);
     if (status == RZ_OK && counts.patients == 0)
         status = rz_fail(error, RZ_E_INVALID, "%s has no patients to study", s->db);
+    if (status == RZ_OK)
+        f->held_out = (double)s->hold_out.n / (double)counts.facilities;
     if (status == RZ_OK)
         status = rz_store_patients(store, 0, NULL, found, SAMPLE, &n, error);
     for (size_t i = 0; status == RZ_OK && i < n; i++) {
@@ -293,6 +317,13 @@ static json_t *tasks_json(const study_settings *s)
     return out;
 }
 
+rz_facilities study_grid_facilities(const study_settings *s)
+{
+    rz_facilities f = s->hold_out;
+    f.without = f.n > 0;
+    return f;
+}
+
 /* What cells depend on: a folder takes one study only. */
 static json_t *study_json(const study_settings *s, const char *data_sha256)
 {
@@ -306,8 +337,11 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
             (void)json_object_set_new(pretrained, s->sizes[i], json_string(path));
         free(path);
     }
+    json_t *held_out = s->hold_out.n == 0
+                           ? NULL
+                           : texts(s->hold_out.name[0], s->hold_out.n, sizeof s->hold_out.name[0]);
     return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, s:b, "
-                     "s:{s:s, s:s, s:s, s:s, s:s}}",
+                     "s:{s:s, s:s, s:s, s:s, s:s}, s:o*}",
                      "format_version", 1, "code_version", REZEPT_VERSION, "command", s->command,
                      "db", s->db, "data_sha256", data_sha256, "tasks", tasks_json(s), "sizes",
                      texts(s->sizes[0], s->n_sizes, sizeof s->sizes[0]), "labels", labels, "seeds",
@@ -316,7 +350,7 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
                      "prefer", s->prefer, "pretrained", pretrained, "truth", s->truth != NULL,
                      "onsets", asks_for_onsets(s), "flags", "pretrain", s->pretrain_flags,
                      "finetune", s->finetune_flags, "few", s->few_flags, "onset", s->onset_flags,
-                     "baseline", s->baseline_flags);
+                     "baseline", s->baseline_flags, "hold_out_facilities", held_out);
 }
 
 /* The folder may grow (more sizes, seeds, labels, tasks) but not hold cells of other data or ways
@@ -342,22 +376,31 @@ static rz_status check_same(json_t *old, json_t *now, const char *path, rz_error
                            path, fixed[i]);
         }
     }
-    return RZ_OK;
+    const json_t *a = json_object_get(old, "hold_out_facilities"),
+                 *b = json_object_get(now, "hold_out_facilities");
+    return a == b || json_equal(a, b)
+               ? RZ_OK
+               : rz_fail(error, RZ_E_CONFLICT,
+                         "%s was begun with another --hold-out-facility; take a new --out", path);
 }
 
 static rz_status write_study(const study_settings *s, rz_error *error)
 {
     const rz_store_options options = rz_store_options_defaults();
-    static const char *const folders[] = {"cells", "skipped", "scores",
-                                          "logs",  "models",  "pretrained"};
+    static const char *const folders[] = {"cells",  "skipped",    "scores", "logs",
+                                          "models", "pretrained", "local"};
+    const size_t n_folders = RZ_COUNT(folders) - (s->hold_out.n == 0 ? 1 : 0);
     char data_sha256[65] = "", *path = NULL, *text = NULL, *folder = NULL;
     rz_store *store = NULL;
     json_error_t where;
     rz_status status = rz_store_open(s->db, &options, &store, error);
+    const rz_facilities grid = study_grid_facilities(s);
+    if (status == RZ_OK)
+        status = rz_store_check_facilities(store, &grid, error);
     if (status == RZ_OK)
         status = rz_store_data_hash(store, data_sha256, error);
     rz_store_close(store);
-    for (size_t i = 0; status == RZ_OK && i < RZ_COUNT(folders); i++) {
+    for (size_t i = 0; status == RZ_OK && i < n_folders; i++) {
         folder = rz_path_join(s->out, folders[i]);
         status = folder != NULL ? rz_folder_make(folder, error)
                                 : rz_fail(error, RZ_E_NO_MEMORY, "no memory for a study");
@@ -397,12 +440,16 @@ static rz_status write_study(const study_settings *s, rz_error *error)
 
 rz_status study_plan_make(const study_settings *s, study_plan *out, rz_error *error)
 {
-    size_t most = s->n_sizes + (size_t)s->seeds * s->n_labels * s->n_tasks *
-                                   (STUDY_INITS * s->n_sizes + s->n_engines);
+    size_t most =
+        s->n_sizes +
+        (size_t)s->seeds * s->n_labels * s->n_tasks * (STUDY_INITS * s->n_sizes + s->n_engines) +
+        study_transfer_cells(s);
     study_plan p = {.settings = s, .cells = calloc(most + 1, sizeof *p.cells)};
     rz_status status = p.cells != NULL ? RZ_OK
                                        : rz_fail(error, RZ_E_NO_MEMORY,
                                                  "no memory for a study of %zu cells", most);
+    if (status == RZ_OK)
+        status = study_transfer_check(s, error);
     if (status == RZ_OK)
         status = write_study(s, error);
     if (status == RZ_OK) {
@@ -504,7 +551,20 @@ static void give_labels(study_commands *c, bool *failed, const planned_cell *cel
         return;
     give(c, failed, "--labels");
     give(c, failed, "%zu", cell->labels);
-    give(c, failed, "--balanced");
+    give(c, failed, cell->transfer == STUDY_GRID ? "--balanced" : "--enriched");
+}
+
+/* The folder of a pretrained model: what a cell begins with, or what a pretraining makes. */
+static void give_pretrained(study_commands *c, bool *failed, const study_settings *s,
+                            const planned_cell *cell)
+{
+    const char *size = s->sizes[cell->size];
+    if (cell->transfer == STUDY_LOCAL)
+        give(c, failed, "%s/local/%s", s->out, size);
+    else if (s->pretrained != NULL)
+        give(c, failed, "%s/%s", s->pretrained, size);
+    else
+        give(c, failed, "%s/pretrained/%s", s->out, size);
 }
 
 static void pretrain_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
@@ -513,7 +573,7 @@ static void pretrain_commands(const study_settings *s, const planned_cell *cell,
     begin(c, failed, s, "pretrain", threads);
     give_pair(c, failed, "size", s->sizes[cell->size]);
     give(c, failed, "--out");
-    give(c, failed, "%s/pretrained/%s", s->out, s->sizes[cell->size]);
+    give_pretrained(c, failed, s, cell);
     give(c, failed, "--resume");
     give_flags(c, failed, s->pretrain_flags);
 }
@@ -536,16 +596,32 @@ static void give_tasks(study_commands *c, bool *failed, const study_settings *s,
     rz_buffer_done(&names);
 }
 
+/* The scores of a cell by the model of that name. */
+static void evaluate_commands(const study_settings *s, const planned_cell *cell, const char *model,
+                              unsigned threads, study_commands *c, bool *failed)
+{
+    static const char *const splits[] = {"tuning", "held_out"};
+    for (size_t i = 0; i < RZ_COUNT(splits); i++) {
+        begin(c, failed, s, "evaluate", threads);
+        give(c, failed, "--model");
+        give(c, failed, "%s/models/%s", s->out, model);
+        if (cell->init == STUDY_ONSET)
+            give_tasks(c, failed, s, cell);
+        give_pair(c, failed, "split", splits[i]);
+        give_pair(c, failed, "bootstraps", "0");
+        if (s->truth != NULL)
+            give_pair(c, failed, "truth", s->truth);
+        give(c, failed, "--scores");
+        give(c, failed, "%s/scores/%s-%s.csv", s->out, cell->name, splits[i]);
+    }
+}
+
 static void finetune_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
                               study_commands *c, bool *failed)
 {
-    static const char *const splits[] = {"tuning", "held_out"};
     begin(c, failed, s, "finetune", threads);
     give(c, failed, "--model");
-    if (s->pretrained != NULL)
-        give(c, failed, "%s/%s", s->pretrained, s->sizes[cell->size]);
-    else
-        give(c, failed, "%s/pretrained/%s", s->out, s->sizes[cell->size]);
+    give_pretrained(c, failed, s, cell);
     if (cell->init == STUDY_ONSET)
         give(c, failed, "--onset");
     else
@@ -557,19 +633,38 @@ static void finetune_commands(const study_settings *s, const planned_cell *cell,
         give(c, failed, "--scratch");
     give(c, failed, "--resume");
     give_flags(c, failed, finetune_flags(s, cell));
-    for (size_t i = 0; i < RZ_COUNT(splits); i++) {
-        begin(c, failed, s, "evaluate", threads);
+    evaluate_commands(s, cell, cell->name, threads, c, failed);
+}
+
+/* A model of the grid at the held-out facilities, as it is or calibrated there. */
+static void foreign_commands(const study_plan *p, const planned_cell *cell, unsigned threads,
+                             study_commands *c, bool *failed)
+{
+    const study_settings *s = p->settings;
+    const char *model = p->cells[cell->needs].name;
+    if (cell->transfer == STUDY_RECALIBRATED) {
+        begin(c, failed, s, "calibrate", threads);
         give(c, failed, "--model");
+        give(c, failed, "%s/models/%s", s->out, model);
+        give(c, failed, "--out");
         give(c, failed, "%s/models/%s", s->out, cell->name);
-        if (cell->init == STUDY_ONSET)
-            give_tasks(c, failed, s, cell);
-        give_pair(c, failed, "split", splits[i]);
-        give_pair(c, failed, "bootstraps", "0");
-        if (s->truth != NULL)
-            give_pair(c, failed, "truth", s->truth);
-        give(c, failed, "--scores");
-        give(c, failed, "%s/scores/%s-%s.csv", s->out, cell->name, splits[i]);
+        give(c, failed, "--force");
+        model = cell->name;
     }
+    evaluate_commands(s, cell, model, threads, c, failed);
+}
+
+/* Whose patients: the grid's programs do not see the held-out facilities, the others nobody else.
+ */
+static void restrict_commands(const study_settings *s, const planned_cell *cell, study_commands *c,
+                              bool *failed)
+{
+    char list[RZ_FACILITIES_TEXT];
+    const size_t programs = c->n;
+    for (c->n = 1; s->hold_out.n > 0 && c->n <= programs; c->n++)
+        give_pair(c, failed, cell->transfer == STUDY_GRID ? "hold-out-facility" : "facility",
+                  rz_facilities_list(&s->hold_out, list));
+    c->n = programs;
 }
 
 static void baseline_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
@@ -596,12 +691,15 @@ rz_status study_commands_make(const study_plan *p, const planned_cell *cell, uns
 {
     bool failed = false;
     *out = (study_commands){0};
-    if (cell->kind == STUDY_PRETRAIN)
+    if (cell->transfer == STUDY_ZERO_SHOT || cell->transfer == STUDY_RECALIBRATED)
+        foreign_commands(p, cell, threads, out, &failed);
+    else if (cell->kind == STUDY_PRETRAIN)
         pretrain_commands(p->settings, cell, threads, out, &failed);
     else if (cell->kind == STUDY_FINETUNE)
         finetune_commands(p->settings, cell, threads, out, &failed);
     else
         baseline_commands(p->settings, cell, threads, out, &failed);
+    restrict_commands(p->settings, cell, out, &failed);
     if (!failed)
         return RZ_OK;
     study_commands_done(out);

@@ -1,6 +1,7 @@
 /* report.html of a study, for a reader who knows medicine and statistics but not this program.
  * Every table and picture says whether it is of tuning or of held_out patients. */
 #include "study_findings.h"
+#include "study_table.h"
 
 #include "base/size.h"
 #include "report/charts.h"
@@ -8,78 +9,6 @@
 
 #include <math.h>
 #include <string.h>
-
-/* ---- tables ---- */
-
-static void begin_table(rz_page *p, const char *caption, const char *const *headings, size_t n)
-{
-    rz_page_add(p, "<div class=\"scroll\"><table class=\"long\">");
-    if (caption != NULL) {
-        rz_page_add(p, "<caption>");
-        rz_page_text(p, caption);
-        rz_page_add(p, "</caption>");
-    }
-    rz_page_add(p, "<thead><tr>");
-    for (size_t i = 0; i < n; i++) {
-        rz_page_add(p, "<th>");
-        rz_page_text(p, headings[i]);
-        rz_page_add(p, "</th>");
-    }
-    rz_page_add(p, "</tr></thead><tbody>\n");
-}
-
-static void end_table(rz_page *p)
-{
-    rz_page_add(p, "</tbody></table></div>\n");
-}
-
-static void next_cell(rz_page *p)
-{
-    rz_page_add(p, "</td><td>");
-}
-
-static void begin_row(rz_page *p, const char *text)
-{
-    rz_page_add(p, "<tr><td>");
-    rz_page_text(p, text);
-}
-
-static void end_row(rz_page *p)
-{
-    rz_page_add(p, "</td></tr>\n");
-}
-
-static void cell_interval(rz_page *p, const rz_interval *i, int decimals)
-{
-    next_cell(p);
-    rz_page_interval(p, i, decimals);
-}
-
-static void cell_text(rz_page *p, const char *text)
-{
-    next_cell(p);
-    rz_page_text(p, text);
-}
-
-static void cell_number(rz_page *p, double value, int decimals)
-{
-    next_cell(p);
-    rz_page_number(p, value, decimals);
-}
-
-static void cell_count(rz_page *p, size_t n)
-{
-    next_cell(p);
-    rz_page_count(p, n);
-}
-
-/* "-3.1 %" of a share. */
-static void cell_percent(rz_page *p, double share)
-{
-    next_cell(p);
-    rz_page_number(p, 100.0 * share, 0);
-    rz_page_add(p, isfinite(share) ? " %" : "");
-}
 
 /* ---- the answer ---- */
 
@@ -150,17 +79,29 @@ static size_t cells_of(const study_findings *f, study_kind kind)
 {
     size_t n = 0;
     for (size_t i = 0; i < f->results.n_cells; i++)
-        n += f->results.cells[i].kind == kind;
+        n += f->results.cells[i].kind == kind && f->results.cells[i].transfer == STUDY_GRID;
     return n;
+}
+
+static const char *hold_out_text(const study_design *d, char out[RZ_FACILITIES_TEXT])
+{
+    int at = 0;
+    for (size_t i = 0; i < d->n_hold_out; i++)
+        at += snprintf(out + at, (size_t)(RZ_FACILITIES_TEXT - at), "%s%.127s", i > 0 ? ", " : "",
+                       d->hold_out[i]);
+    return out;
 }
 
 static void done(const study_findings *f, rz_page *p)
 {
+    char held_out[RZ_FACILITIES_TEXT];
     const study_design *d = &f->results.design;
     rz_page_add(p, "<h2>What was asked and done</h2>\n<table class=\"facts\"><tbody>\n");
     rz_page_row(p, "command", d->command, "hash");
     rz_page_row(p, "claims", d->db, "hash");
     rz_page_row(p, "claims (SHA-256)", d->data_sha256, "hash");
+    if (d->n_hold_out > 0)
+        rz_page_row(p, "facilities held out", hold_out_text(d, held_out), "");
     rz_page_row(p, "code version", d->code_version, "");
     rz_page_row(p, "started", d->started_at, "");
     rz_page_add(p, "</tbody></table>\n<p>Finished: ");
@@ -522,6 +463,14 @@ static void cost_row(rz_page *p, const char *name, const char *what, const study
     end_row(p);
 }
 
+/* What was done at held-out facilities. */
+static const char *const transfer_work[STUDY_TRANSFERS] = {
+    [STUDY_GRID] = "",
+    [STUDY_ZERO_SHOT] = "zero-shot",
+    [STUDY_RECALIBRATED] = "recalibration",
+    [STUDY_TUNED] = "fine-tuning with local labels",
+    [STUDY_LOCAL] = "local pretraining, fine-tuning and baselines"};
+
 static void costs(const study_findings *f, rz_page *p, rz_error *error)
 {
     static const char *const headings[] = {
@@ -543,6 +492,8 @@ static void costs(const study_findings *f, rz_page *p, rz_error *error)
     }
     for (size_t i = 0; i < d->n_engines; i++)
         cost_row(p, d->engines[i], "baseline", &f->baseline[i]);
+    for (int t = STUDY_ZERO_SHOT; t < STUDY_TRANSFERS; t++)
+        cost_row(p, "held-out facilities", transfer_work[t], &f->transfers[t]);
     end_table(p);
 }
 
@@ -601,6 +552,7 @@ rz_status study_report_html(const study_findings *f, rz_buffer *out, rz_error *e
     comparisons(f, p);
     calibration(f, p, error);
     study_page_groups(f, p, error);
+    study_transfer_html(&f->transfer, &f->results, f->options.bootstraps, p, error);
     costs(f, p, error);
     pretraining(f, p, error);
     limits(f, p);

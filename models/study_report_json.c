@@ -201,7 +201,11 @@ static json_t *costs_json(const study_findings *f)
                                             cost_json(&f->finetune[i][STUDY_ONSET])));
     for (size_t i = 0; i < d->n_engines; i++)
         (void)json_object_set_new(engines, d->engines[i], cost_json(&f->baseline[i]));
-    return json_pack("{s:o, s:o}", "sizes", sizes, "engines", engines);
+    json_t *transfers = json_object();
+    for (int t = STUDY_ZERO_SHOT; t < STUDY_TRANSFERS; t++)
+        (void)json_object_set_new(transfers, study_transfer_name((study_transfer)t),
+                                  cost_json(&f->transfers[t]));
+    return json_pack("{s:o, s:o, s:o}", "sizes", sizes, "engines", engines, "transfers", transfers);
 }
 
 json_t *study_report_json(const study_findings *f)
@@ -213,7 +217,7 @@ json_t *study_report_json(const study_findings *f)
     add_split(r, &f->held_out, "held_out", groups, truth, contrasts);
     return json_pack(
         "{s:s, s:i, s:s, s:s, s:O, s:{s:I, s:I, s:f, s:s, s:b}, s:O, s:{s:I, s:I, s:I}, s:o, s:o, "
-        "s:o, s:o, s:o, s:o, s:o, s:o, s:O, s:O?}",
+        "s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:O, s:O?}",
         "format", "rezept-study-report", "format_version", REPORT_VERSION, "code_version",
         REZEPT_VERSION, "notice", RZ_REPORT_NOTICE, "study", r->design_json, "options",
         "bootstraps", (json_int_t)o->bootstraps, "seed", (json_int_t)o->seed, "margin", o->margin,
@@ -222,6 +226,6 @@ json_t *study_report_json(const study_findings *f)
         (json_int_t)r->n_cells, "fits", (json_int_t)f->done, "fits_of_the_grid",
         (json_int_t)f->wanted, "tasks", tasks_json(r), "groups", groups, "truth", truth,
         "contrasts", contrasts, "saturation", choices_json(f), "calibration", checks_json(f),
-        "power_laws", laws_json(f), "costs", costs_json(f), "cells", r->cells_json, "cohorts",
-        f->cohorts);
+        "transfer", study_transfer_json(&f->transfer, r), "power_laws", laws_json(f), "costs",
+        costs_json(f), "cells", r->cells_json, "cohorts", f->cohorts);
 }

@@ -6,12 +6,14 @@
 #include <stdlib.h>
 
 static rz_status read_split(const char *folder, const char *split, const rz_progress *progress,
-                            study_results *r, study_panel *panels, rz_error *error)
+                            const study_results *r, study_panel *grid, study_panel *transfer,
+                            rz_error *error)
 {
     for (size_t i = 0; i < r->n_cells; i++) {
         if (r->cells[i].kind == STUDY_PRETRAIN)
             continue;
-        rz_status status = study_scores_read(folder, split, i, r, panels, error);
+        rz_status status = study_scores_read(
+            folder, split, i, r, r->cells[i].transfer == STUDY_GRID ? grid : transfer, error);
         if (status != RZ_OK)
             return status;
         rz_progress_report report = {.phase = split,
@@ -47,21 +49,29 @@ rz_status study_results_read(const char *folder, bool open_held_out, const rz_pr
     rz_status status = study_cells_read(folder, &r, error);
     if (status == RZ_OK) {
         r.tuning = calloc(r.design.n_tasks, sizeof *r.tuning);
+        r.transfer_tuning = calloc(r.design.n_tasks, sizeof *r.transfer_tuning);
         r.held_out = open_held_out ? calloc(r.design.n_tasks, sizeof *r.held_out) : NULL;
-        if (r.tuning == NULL || (open_held_out && r.held_out == NULL))
+        r.transfer_held_out =
+            open_held_out ? calloc(r.design.n_tasks, sizeof *r.transfer_held_out) : NULL;
+        if (r.tuning == NULL || r.transfer_tuning == NULL ||
+            (open_held_out && (r.held_out == NULL || r.transfer_held_out == NULL)))
             status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu tasks", r.design.n_tasks);
     }
     if (status == RZ_OK)
-        status = read_split(folder, "tuning", progress, &r, r.tuning, error);
+        status = read_split(folder, "tuning", progress, &r, r.tuning, r.transfer_tuning, error);
     if (status == RZ_OK && open_held_out)
-        status = read_split(folder, "held_out", progress, &r, r.held_out, error);
+        status =
+            read_split(folder, "held_out", progress, &r, r.held_out, r.transfer_held_out, error);
     if (status != RZ_OK) {
         study_results_done(&r);
         return status;
     }
     finish(r.tuning, r.design.n_tasks);
-    if (open_held_out)
+    finish(r.transfer_tuning, r.design.n_tasks);
+    if (open_held_out) {
         finish(r.held_out, r.design.n_tasks);
+        finish(r.transfer_held_out, r.design.n_tasks);
+    }
     *out = r;
     return RZ_OK;
 }
@@ -87,6 +97,8 @@ void study_results_done(study_results *r)
 {
     panels_free(r->tuning, r->design.n_tasks);
     panels_free(r->held_out, r->design.n_tasks);
+    panels_free(r->transfer_tuning, r->design.n_tasks);
+    panels_free(r->transfer_held_out, r->design.n_tasks);
     free(r->cells);
     json_decref(r->design_json);
     json_decref(r->cells_json);
@@ -96,7 +108,8 @@ void study_results_done(study_results *r)
 const study_cell *study_pretraining(const study_results *r, int size)
 {
     for (size_t i = 0; i < r->n_cells; i++)
-        if (r->cells[i].kind == STUDY_PRETRAIN && r->cells[i].size == size)
+        if (r->cells[i].kind == STUDY_PRETRAIN && r->cells[i].transfer == STUDY_GRID &&
+            r->cells[i].size == size)
             return &r->cells[i];
     return NULL;
 }
@@ -105,6 +118,13 @@ const char *study_init_name(study_init init)
 {
     static const char *const names[STUDY_INITS] = {"pretrained", "scratch", "onset"};
     return names[init];
+}
+
+const char *study_transfer_name(study_transfer transfer)
+{
+    static const char *const names[STUDY_TRANSFERS] = {"grid", "zero_shot", "recalibrated", "tuned",
+                                                       "local"};
+    return names[transfer];
 }
 
 const char *study_labels_text(size_t labels, char out[STUDY_LABELS_TEXT])

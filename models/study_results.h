@@ -10,12 +10,26 @@
 
 #include "base/progress.h"
 #include "base/status.h"
+#include "claims/facilities.h"
 #include "study_groups.h"
 #include "tasks/task.h"
 
 #include <jansson.h>
 
 enum { STUDY_SIZES_MAX = 16, STUDY_ENGINES_MAX = 8, STUDY_LABELS_MAX = 16, STUDY_NONE = -1 };
+
+/* What a cell is for. The grid compares sizes, starts and label counts; where facilities are held
+ * out, it has learnt from the others alone, and the other cells say what that is worth at those. */
+typedef enum study_transfer {
+    STUDY_GRID,
+    STUDY_ZERO_SHOT,    /* a model of the grid with all labels, at the held-out facilities */
+    STUDY_RECALIBRATED, /* the same, calibrated on their tuning patients */
+    STUDY_TUNED,        /* pretrained by the others, fine-tuned with labels of theirs */
+    STUDY_LOCAL, /* pretrained and fine-tuned, or a baseline fitted, on their patients alone */
+    STUDY_TRANSFERS
+} study_transfer;
+/* "zero_shot", …, as cells write it; "grid". */
+const char *study_transfer_name(study_transfer transfer);
 
 /* Texts are borrowed from the files' JSON, which the results own. */
 typedef struct study_task {
@@ -32,6 +46,8 @@ typedef struct study_design {
     const char *sizes[STUDY_SIZES_MAX]; /* small to large */
     size_t labels[STUDY_LABELS_MAX];    /* rising, all (0) last */
     const char *engines[STUDY_ENGINES_MAX];
+    size_t n_hold_out;
+    const char *hold_out[RZ_FACILITIES_MAX]; /* facilities that the grid has not seen */
 } study_design;
 
 typedef enum study_kind { STUDY_PRETRAIN, STUDY_FINETUNE, STUDY_BASELINE } study_kind;
@@ -42,6 +58,7 @@ typedef enum study_init { STUDY_PRETRAINED, STUDY_SCRATCH, STUDY_ONSET, STUDY_IN
 typedef struct study_cell {
     const char *name;
     study_kind kind;
+    study_transfer transfer;
     int size, engine; /* place in the design, STUDY_NONE where the cell has none */
     study_init init;  /* of a fine-tuning */
     uint64_t tasks;   /* one bit a task of the design */
@@ -78,9 +95,10 @@ typedef struct study_panel {
 typedef struct study_results {
     study_design design;
     size_t n_cells;
-    study_cell *cells;     /* by name */
-    study_panel *tuning;   /* [design.n_tasks] */
-    study_panel *held_out; /* [design.n_tasks], NULL unless asked for */
+    study_cell *cells;                                /* by name */
+    study_panel *tuning;                              /* [design.n_tasks] */
+    study_panel *held_out;                            /* [design.n_tasks], NULL unless asked for */
+    study_panel *transfer_tuning, *transfer_held_out; /* of the held-out facilities, likewise */
     json_t *design_json, *cells_json;
 } study_results;
 
@@ -95,7 +113,8 @@ RZ_MUST_CHECK rz_status study_results_read(const char *folder, bool open_held_ou
                                            rz_error *error);
 void study_results_done(study_results *results); /* accepts a zeroed one */
 
-/* The pretraining of a size; NULL where it is not finished, or not a part of the study. */
+/* The pretraining of a size in the grid; NULL where it is not finished, or not a part of the study.
+ */
 const study_cell *study_pretraining(const study_results *results, int size);
 
 /* As files write it: "pretrained", "scratch", "onset". */

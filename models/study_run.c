@@ -105,11 +105,12 @@ static void log_tail(const study_settings *settings, const planned_cell *cell, c
 
 /* ---- results ---- */
 
-/* The model of a cell whose scores are made is not needed again, unless the daemon may serve it. */
-static bool is_kept(const planned_cell *c)
+/* The model of a cell whose scores are made is not needed again, unless the daemon may serve it or
+ * it is to be tried at held-out facilities. */
+static bool is_kept(const study_settings *s, const planned_cell *c)
 {
-    return c->kind == STUDY_FINETUNE && c->labels == 0 && c->init == STUDY_PRETRAINED &&
-           c->seed == 1;
+    return c->kind == STUDY_FINETUNE && c->transfer == STUDY_GRID && c->labels == 0 &&
+           c->init == STUDY_PRETRAINED && (c->seed == 1 || s->hold_out.n > 0);
 }
 
 static void remove_folder(const char *path)
@@ -128,7 +129,8 @@ static char *model_folder(const study_settings *s, const planned_cell *c)
 {
     if (c->kind != STUDY_PRETRAIN)
         return study_path(s, "models", c->name, "");
-    return study_path(s, "pretrained", s->sizes[c->size], "");
+    return study_path(s, c->transfer == STUDY_LOCAL ? "local" : "pretrained", s->sizes[c->size],
+                      "");
 }
 
 /* The counts that a training program has printed: "pretrained: N steps, M tokens, …". */
@@ -215,7 +217,7 @@ static void add_model(json_t *out, const study_settings *s, const planned_cell *
     (void)json_object_set_new(out, "tokens", json_integer(tokens));
     (void)json_object_set_new(out, "parameters", json_integer((json_int_t)parameters_of(folder)));
     add_curve(out, folder, (double)tokens);
-    if (c->kind == STUDY_PRETRAIN || is_kept(c))
+    if (c->kind == STUDY_PRETRAIN || is_kept(s, c))
         (void)json_object_set_new(out, "model", json_string(folder + strlen(s->out) + 1));
     free(folder);
 }
@@ -253,7 +255,9 @@ static json_t *cell_json(const runner *r, const slot *s)
         (json_int_t)c->labels, "seed", (json_int_t)c->seed, "seconds", now_s() - s->begun,
         "cpu_seconds", s->cpu_seconds, "peak_bytes", (json_int_t)s->peak_kb * 1024, "model",
         "parameters", "tokens", "commands", commands_json(&s->commands));
-    if (json != NULL && !baseline)
+    if (json != NULL && c->transfer != STUDY_GRID)
+        (void)json_object_set_new(json, "transfer", json_string(study_transfer_name(c->transfer)));
+    if (json != NULL && !baseline && c->transfer != STUDY_ZERO_SHOT) /* that has none of its own */
         add_model(json, settings, c);
     return json;
 }
@@ -282,7 +286,7 @@ static rz_status finish(runner *r, slot *s, rz_error *error)
     r->spent[c->kind] += now_s() - s->begun;
     r->expected[c->kind] += c->seconds;
     char *folder = model_folder(settings, c);
-    if (folder != NULL && c->kind != STUDY_PRETRAIN && !is_kept(c))
+    if (folder != NULL && c->kind != STUDY_PRETRAIN && !is_kept(settings, c))
         remove_folder(folder);
     free(folder);
     return RZ_OK;

@@ -116,8 +116,10 @@ static rz_status columns_resample(columns *c, const char *task, rz_pool *pool,
 
 static int arm_order(study_arm a)
 {
-    return a.engine != STUDY_NONE ? STUDY_INITS * STUDY_SIZES_MAX + a.engine
-                                  : a.size + (int)a.init * STUDY_SIZES_MAX;
+    enum { ARMS = STUDY_INITS * STUDY_SIZES_MAX + STUDY_ENGINES_MAX };
+    int own = a.engine != STUDY_NONE ? STUDY_INITS * STUDY_SIZES_MAX + a.engine
+                                     : a.size + (int)a.init * STUDY_SIZES_MAX;
+    return ARMS * (int)a.transfer + own;
 }
 
 static study_arm arm_of(const study_cell *c)
@@ -125,7 +127,8 @@ static study_arm arm_of(const study_cell *c)
     bool engine = c->kind == STUDY_BASELINE;
     return (study_arm){.size = engine ? STUDY_NONE : c->size,
                        .engine = engine ? c->engine : STUDY_NONE,
-                       .init = engine ? STUDY_SCRATCH : c->init};
+                       .init = engine ? STUDY_SCRATCH : c->init,
+                       .transfer = c->transfer};
 }
 
 /* A measure with what it is sorted by. */
@@ -335,7 +338,8 @@ static rz_status add_contrast(study_statistics *s, study_contrast_kind kind, siz
 /* What a and b are to each other; false where nothing is to be learnt from their difference. */
 static bool contrast_of(const study_group *a, const study_group *b, study_contrast_kind *kind)
 {
-    if (a->task != b->task || a->labels != b->labels || a->arm.engine != STUDY_NONE)
+    if (a->task != b->task || a->labels != b->labels || a->arm.engine != STUDY_NONE ||
+        a->arm.transfer != STUDY_GRID)
         return false;
     *kind = b->arm.engine != STUDY_NONE       ? STUDY_OVER_ENGINE
             : a->arm.size != b->arm.size      ? STUDY_SIZES

@@ -2,11 +2,12 @@
  * seeds, and the differences between arms.
  *
  * An arm is what learns: the encoder at one size, pretrained or from scratch, or a baseline's
- * engine. A group is one arm with one label count on one task: one measure a seed. Its figure is
- * the mean over its seeds. A resample draws patients with replacement, the same for all groups of a
- * task, and seeds with replacement, the same for all groups with equally many seeds; the group's
- * figure is computed again on both. Intervals are percentiles of the resampled figures, differences
- * those of differences within a resample, and so paired. models/STUDY.md has the formulas. */
+ * engine, in the grid or in one kind of transfer (whose contrasts study_transfer.h makes). A group
+ * is one arm with one label count on one task: one measure a seed. Its figure is the mean over its
+ * seeds. A resample draws patients with replacement, the same for all groups of a task, and seeds
+ * with replacement, the same for all groups with equally many seeds; the group's figure is computed
+ * again on both. Intervals are percentiles of the resampled figures, differences those of
+ * differences within a resample, and so paired. models/STUDY.md has the formulas. */
 #ifndef RZ_MODELS_STUDY_STATISTICS_H
 #define RZ_MODELS_STUDY_STATISTICS_H
 
@@ -26,6 +27,7 @@ typedef struct study_estimate {
 typedef struct study_arm {
     int size, engine; /* place in the design; STUDY_NONE */
     study_init init;
+    study_transfer transfer;
 } study_arm;
 
 typedef struct study_group {

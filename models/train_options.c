@@ -6,6 +6,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+rz_status train_facilities_read(const rz_options *options, rz_facilities *out, rz_error *error)
+{
+    const char *without = rz_options_text(options, "hold-out-facility"),
+               *only = rz_options_text(options, "facility");
+    if (without != NULL && only != NULL)
+        return rz_fail(error, RZ_E_USAGE,
+                       "give --hold-out-facility or --facility, not both: the one leaves out, the "
+                       "other keeps");
+    rz_status status =
+        rz_facilities_read(without != NULL ? without : only, without != NULL, out, error);
+    if (status != RZ_OK)
+        rz_error_prefix(error, without != NULL ? "--hold-out-facility: " : "--facility: ");
+    return status;
+}
+
 rz_train_options train_options_read(const rz_options *options, const rz_progress *progress)
 {
     rz_train_options o = rz_train_options_defaults();
@@ -123,6 +138,19 @@ rz_status train_prevalence_read(const char *text, const rz_task *tasks, size_t n
                            "--prevalence %.60s: a share between 0 and 1, or task=share,…", text);
         item += n + (item[n] == ',');
     }
+    return RZ_OK;
+}
+
+rz_status train_mix_read(const rz_options *options, rz_label_mix *out, rz_error *error)
+{
+    const bool balanced = rz_options_switch(options, "balanced"),
+               enriched = rz_options_switch(options, "enriched");
+    if (balanced && enriched)
+        return rz_fail(error, RZ_E_USAGE, "give --balanced or --enriched, not both");
+    *out = balanced ? RZ_MIX_BALANCED : enriched ? RZ_MIX_ENRICHED : RZ_MIX_NATURAL;
+    if (*out != RZ_MIX_NATURAL && rz_options_int(options, "labels") == 0)
+        return rz_fail(error, RZ_E_USAGE, "--%s needs --labels N",
+                       balanced ? "balanced" : "enriched");
     return RZ_OK;
 }
 

@@ -3,6 +3,7 @@
 #ifndef RZ_MODELS_TRAIN_OPTIONS_H
 #define RZ_MODELS_TRAIN_OPTIONS_H
 
+#include "claims/facilities.h"
 #include "predict/predictor.h"
 #include "program.h"
 #include "train/labels.h"
@@ -89,6 +90,23 @@
                 "small sets: hold out fold K of N (1/5 … 5/5) and tune on a quarter of the rest" \
     }
 
+/* Whose patients a command looks at. */
+#define FACILITY_OPTION_ROWS                                                                       \
+    {"hold-out-facility",                                                                          \
+     RZ_OPTION_LIST,                                                                               \
+     NULL,                                                                                         \
+     .group = "Whose patients",                                                                    \
+     .value = "NAME,…",                                                                            \
+     .help = "leave out all patients of these facilities"},                                        \
+    {                                                                                              \
+        "facility", RZ_OPTION_LIST, NULL, .value = "NAME,…",                                       \
+                                          .help = "look at the patients of these facilities alone" \
+    }
+
+/* The two of them as one selection. That the facilities exist the store tells when it is read. */
+RZ_MUST_CHECK rz_status train_facilities_read(const rz_options *options, rz_facilities *out,
+                                              rz_error *error);
+
 rz_train_options train_options_read(const rz_options *options, const rz_progress *progress);
 
 /* "float32", "bf16" or "int8"; says so where this CPU is slow at it. */
@@ -104,6 +122,9 @@ RZ_MUST_CHECK rz_status train_fold_read(const char *text, rz_split_rule *out, rz
 /* "0.03" for all tasks, or "ckd=0.03,pregabalin=0.05"; NaN where nothing is said. */
 RZ_MUST_CHECK rz_status train_prevalence_read(const char *text, const rz_task *tasks,
                                               size_t n_tasks, double *out, rz_error *error);
+/* --balanced and --enriched, which both need --labels. */
+RZ_MUST_CHECK rz_status train_mix_read(const rz_options *options, rz_label_mix *out,
+                                       rz_error *error);
 RZ_MUST_CHECK rz_status train_method_read(const char *text, rz_calibration_method *out,
                                           rz_error *error);
 /* A required text option. */
@@ -128,6 +149,7 @@ typedef struct card {
     const rz_onset *onset;   /* may be NULL */
     const rz_labels *labels; /* counts of the training part; may be NULL */
     const char *data_sha256, *parent_sha256;
+    const rz_facilities *learnt_from; /* NULL for all */
 } card;
 RZ_MUST_CHECK rz_status card_write(const card *card, rz_error *error);
 

@@ -81,13 +81,14 @@ static json_t *config_json(const rz_model *model, const rz_checkpoint_origin *or
             return NULL;
         }
     /* "o" takes what it is given, also when packing fails. */
-    return json_pack("{s:s, s:i, s:o, s:o, s:s, s:{s:s, s:I, s:s, s:s, s:s, s:s}}", "format",
+    return json_pack("{s:s, s:i, s:o, s:o, s:s, s:{s:s, s:I, s:s, s:s, s:s, s:s, s:o}}", "format",
                      format_name, "format_version", version_of(&model->config), "model",
                      model->family->config_write(&model->config), "heads", heads,
                      "vocabulary_sha256", model->vocabulary->sha256, "training", "config_sha256",
                      origin->training_config_sha256, "seed", (json_int_t)origin->seed,
                      "data_sha256", origin->data_sha256, "code_version", origin->code_version,
-                     "parent_sha256", origin->parent_sha256, "split", origin->split);
+                     "parent_sha256", origin->parent_sha256, "split", origin->split, "facilities",
+                     rz_facilities_json(&origin->facilities));
 }
 
 static rz_status write_config(const char *path, const rz_model *model,
@@ -239,6 +240,7 @@ static rz_status read_origin(const json_t *json, rz_checkpoint_origin *out, rz_e
 {
     const json_t *training = json_object_get(json, "training");
     const json_t *seed = json_object_get(training, "seed");
+    rz_error inner = {0};
     if (!json_is_object(training) || !json_is_integer(seed))
         return rz_fail(error, RZ_E_CORRUPT, "config.json: training with a seed is missing");
     out->seed = (uint64_t)json_integer_value(seed);
@@ -253,6 +255,9 @@ static rz_status read_origin(const json_t *json, rz_checkpoint_origin *out, rz_e
     /* Models made before this was recorded say nothing. */
     if (status == RZ_OK && json_object_get(training, "split") != NULL)
         status = copy_text(training, "split", out->split, sizeof out->split, error);
+    if (status == RZ_OK && rz_facilities_from_json(json_object_get(training, "facilities"),
+                                                   &out->facilities, &inner) != RZ_OK)
+        status = rz_fail(error, RZ_E_CORRUPT, "config.json: %s", inner.text);
     return status;
 }
 

@@ -4,10 +4,12 @@
  * files aside); a folder without a DONE that fits is not a model. config.json:
  *   {"format": "rezept-model", "format_version": 1 (2 with an onset head, 3 with recency), "model":
  * {…family's config…}, "heads": ["ckd", …], "vocabulary_sha256": "…", "training": {"config_sha256",
- * "seed", "data_sha256", "code_version", "parent_sha256", "split"}} */
+ * "seed", "data_sha256", "code_version", "parent_sha256", "split", "facilities": null, {"only":
+ * […]} or {"all_but": […]}}} */
 #ifndef RZ_MODEL_CHECKPOINT_H
 #define RZ_MODEL_CHECKPOINT_H
 
+#include "claims/facilities.h"
 #include "model/model.h"
 
 typedef struct rz_checkpoint_origin {
@@ -17,6 +19,7 @@ typedef struct rz_checkpoint_origin {
     char code_version[32];
     char split[32]; /* whom it has learnt from: rz_split_rule_text of train/split.h, or "" where
                        nothing is known */
+    rz_facilities facilities; /* of whose patients, those of the model it began with among them */
 } rz_checkpoint_origin;
 
 typedef struct rz_checkpoint {

@@ -62,7 +62,8 @@ typedef struct rz_report_task {
 typedef struct rz_report {
     const char *model_name, *model_sha256, *tasks_sha256, *data_sha256; /* borrowed */
     const rz_model *model;                                              /* borrowed */
-    const char *date, *split; /* "held_out", "fold 2/5"; borrowed */
+    const char *date, *split;              /* "held_out", "fold 2/5"; borrowed */
+    rz_facilities facilities, learnt_from; /* whose patients; and whose the model had */
     unsigned bootstraps;
     uint64_t seed;
     size_t n_tasks;

@@ -42,6 +42,7 @@ static void overview_row(rz_page *p, const rz_report_task *t, bool truth)
 
 static void overview(rz_page *p, const rz_report *r)
 {
+    char facilities[RZ_FACILITIES_TEXT], note[RZ_FACILITIES_NOTE];
     bool truth = false;
     for (size_t i = 0; i < r->n_tasks; i++)
         truth = truth || r->tasks[i].against_truth.given;
@@ -51,6 +52,10 @@ static void overview(rz_page *p, const rz_report *r)
     rz_page_text(p, r->date);
     rz_page_add(p, ", split ");
     rz_page_text(p, r->split);
+    if (r->facilities.n > 0) {
+        rz_page_add(p, ", facilities ");
+        rz_page_text(p, rz_facilities_text(&r->facilities, facilities));
+    }
     rz_page_add(p, "</p>\n<p class=\"notice\">" RZ_REPORT_NOTICE
                    "</p>\n<table><thead><tr><th>task</th>"
                    "<th>patients</th><th>positive</th><th>AUROC</th><th>by age and sex</th>"
@@ -69,6 +74,9 @@ static void overview(rz_page *p, const rz_report *r)
     rz_page_add(p, "<h3>Model</h3><table>\n");
     rz_page_row(p, "family", r->model->config.family, "");
     rz_page_row(p, "size", r->model->config.size, "");
+    rz_page_row(p, "facilities learnt from", rz_facilities_text(&r->learnt_from, facilities), "");
+    if (*rz_facilities_note(&r->facilities, &r->learnt_from, note) != '\0')
+        rz_page_row(p, "of those evaluated", note, "");
     rz_page_row(p, "weights (SHA-256)", r->model_sha256, "hash");
     rz_page_row(p, "tasks and calibration (SHA-256)", r->tasks_sha256, "hash");
     rz_page_row(p, "claims evaluated on (SHA-256)", r->data_sha256, "hash");

@@ -131,13 +131,16 @@ json_t *rz_report_json(const rz_report *r)
             tasks = NULL;
         }
     }
-    return json_pack("{s:s, s:i, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s}, s:s, s:s, s:I, s:I, s:o}",
-                     "format", "rezept-report", "format_version", 1, "notice", RZ_REPORT_NOTICE,
-                     "date", r->date, "model", "name", r->model_name, "family",
-                     r->model->config.family, "size", r->model->config.size, "sha256",
-                     r->model_sha256, "tasks_sha256", r->tasks_sha256, "data_sha256",
-                     r->data_sha256, "split", r->split, "bootstraps", (json_int_t)r->bootstraps,
-                     "seed", (json_int_t)r->seed, "tasks", tasks);
+    return json_pack(
+        "{s:s, s:i, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:o}, s:s, s:s, s:o, s:b, s:I, "
+        "s:I, s:o}",
+        "format", "rezept-report", "format_version", 1, "notice", RZ_REPORT_NOTICE, "date", r->date,
+        "model", "name", r->model_name, "family", r->model->config.family, "size",
+        r->model->config.size, "sha256", r->model_sha256, "tasks_sha256", r->tasks_sha256,
+        "learnt_from", rz_facilities_json(&r->learnt_from), "data_sha256", r->data_sha256, "split",
+        r->split, "facilities", rz_facilities_json(&r->facilities), "facilities_in_training",
+        rz_facilities_meet(&r->facilities, &r->learnt_from), "bootstraps",
+        (json_int_t)r->bootstraps, "seed", (json_int_t)r->seed, "tasks", tasks);
 }
 
 void rz_report_done(rz_report *report)

@@ -55,6 +55,38 @@ rz_status rz_store_counts_of(rz_store *store, rz_store_counts *out, rz_error *er
     return RZ_OK;
 }
 
+/* "H001, H002 and 12 others" of all names, as many as fit. */
+static void some_names(const rz_names *names, char *out, size_t cap)
+{
+    size_t shown = 0, at = 0;
+    while (shown < names->n && at + strlen(names->entries[shown].text) + 24 < cap) {
+        at += (size_t)snprintf(out + at, cap - at, "%s%s", shown > 0 ? ", " : "",
+                               names->entries[shown].text);
+        shown++;
+    }
+    if (shown < names->n)
+        (void)snprintf(out + at, cap - at, " and %zu others", names->n - shown);
+}
+
+rz_status rz_store_check_facilities(rz_store *store, const rz_facilities *f, rz_error *error)
+{
+    char there[240] = "none";
+    rz_status status = rz_names_refresh(&store->facilities, store->db, error);
+    if (status == RZ_OK)
+        some_names(&store->facilities, there, sizeof there);
+    for (size_t i = 0; status == RZ_OK && i < f->n; i++) {
+        int64_t key = 0;
+        status = rz_names_key(&store->facilities, store->db, 0, f->name[i], false, &key, error);
+        if (status == RZ_OK && key == 0)
+            status = rz_fail(error, RZ_E_NOT_FOUND, "there is no facility %s in %s; there are %s",
+                             f->name[i], rz_db_path(store->db), there);
+    }
+    if (status == RZ_OK && f->without && f->n == store->facilities.n)
+        status = rz_fail(error, RZ_E_INVALID, "%s has no facility but those left out: %s",
+                         rz_db_path(store->db), there);
+    return status;
+}
+
 rz_status rz_store_data_hash(rz_store *store, char out[65], rz_error *error)
 {
     bool began = false, row = false;

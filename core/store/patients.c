@@ -357,45 +357,90 @@ rz_status rz_store_patient_brief(rz_store *store, const char *facility, const ch
     return find_now(store, facility, id, true, out, error);
 }
 
-rz_status rz_store_patients(rz_store *store, rz_patient_key after, const char *facility,
-                            rz_patient *out, size_t cap, size_t *n, rz_error *error)
+/* Whom a listing is about: patients of any of these facilities, or of none of them. */
+typedef struct wanted {
+    bool all, without;
+    size_t n;
+    int64_t key[RZ_FACILITIES_MAX]; /* of the facilities; 0 for one that is not here */
+} wanted;
+
+static rz_status is_wanted(rz_store *store, const wanted *w, rz_patient_key key,
+                           int64_t namespace_key, int64_t limit, bool *yes, rz_error *error)
 {
-    bool began = false, row = false;
-    int64_t limit = 0, facility_key = 0;
-    size_t filled = 0;
+    bool any = w->all;
+    rz_status status = RZ_OK;
+    for (size_t i = 0; status == RZ_OK && !any && i < w->n; i++) {
+        if (store->shared_ids)
+            status = has_claim_of(store, key, w->key[i], limit, &any, error);
+        else
+            any = namespace_key == w->key[i];
+    }
+    *yes = any != w->without;
+    return status;
+}
+
+static rz_status list(rz_store *store, rz_patient_key after, const wanted *w, int64_t limit,
+                      rz_patient *out, size_t cap, size_t *n, rz_error *error)
+{
+    bool row = false;
     rz_statement *select = NULL;
+    rz_status status = rz_db_statement(
+        store->db, "SELECT key, namespace FROM patients WHERE key > ?1 ORDER BY key", &select,
+        error);
+    if (status != RZ_OK)
+        return status;
+    rz_bind_int(select, 1, after);
+    *n = 0;
+    while (*n < cap && (status = rz_step(select, &row, error)) == RZ_OK && row) {
+        bool found = false, yes = true;
+        rz_patient_key key = rz_column_int(select, 0);
+        status = is_wanted(store, w, key, rz_column_int(select, 1), limit, &yes, error);
+        if (status == RZ_OK && yes)
+            status = describe(store, key, limit, false, &out[*n], &found, error);
+        if (status != RZ_OK)
+            break;
+        *n += found ? 1 : 0;
+    }
+    rz_reset(select);
+    return status;
+}
+
+/* The listing of named facilities: n = 0 is all of them. */
+static rz_status list_named(rz_store *store, rz_patient_key after, const char *const *names,
+                            size_t n_names, bool without, rz_patient *out, size_t cap, size_t *n,
+                            rz_error *error)
+{
+    bool began = false;
+    int64_t limit = 0;
+    size_t filled = 0;
+    wanted w = {.all = n_names == 0, .without = without, .n = n_names};
     rz_status status = rz_store_view(store, &began, error);
     if (status == RZ_OK)
         status = rz_batch_limit(store, RZ_RECORDED_NOW, &limit, error);
-    if (status == RZ_OK && facility != NULL)
-        status =
-            rz_names_key(&store->facilities, store->db, 0, facility, false, &facility_key, error);
+    for (size_t i = 0; status == RZ_OK && i < n_names; i++)
+        status = rz_names_key(&store->facilities, store->db, 0, names[i], false, &w.key[i], error);
     if (status == RZ_OK)
-        status = rz_db_statement(store->db,
-                                 "SELECT key, namespace FROM patients WHERE key > ?1 ORDER BY key",
-                                 &select, error);
-    if (status != RZ_OK)
-        goto out;
-    rz_bind_int(select, 1, after);
-    while (filled < cap && (status = rz_step(select, &row, error)) == RZ_OK && row) {
-        bool found = false, wanted = true;
-        rz_patient_key key = rz_column_int(select, 0);
-        if (facility != NULL && !store->shared_ids)
-            wanted = rz_column_int(select, 1) == facility_key;
-        else if (facility != NULL)
-            status = has_claim_of(store, key, facility_key, limit, &wanted, error);
-        if (status == RZ_OK && wanted)
-            status = describe(store, key, limit, false, &out[filled], &found, error);
-        if (status != RZ_OK)
-            break;
-        filled += found ? 1 : 0;
-    }
-    rz_reset(select);
-out:
+        status = list(store, after, &w, limit, out, cap, &filled, error);
     rz_store_view_end(store, began);
     if (status == RZ_OK)
         *n = filled;
     return status;
+}
+
+rz_status rz_store_patients(rz_store *store, rz_patient_key after, const char *facility,
+                            rz_patient *out, size_t cap, size_t *n, rz_error *error)
+{
+    return list_named(store, after, &facility, facility != NULL ? 1 : 0, false, out, cap, n, error);
+}
+
+rz_status rz_store_patients_of(rz_store *store, rz_patient_key after, const rz_facilities *f,
+                               rz_patient *out, size_t cap, size_t *n, rz_error *error)
+{
+    const char *names[RZ_FACILITIES_MAX];
+    size_t n_names = f != NULL ? f->n : 0;
+    for (size_t i = 0; i < n_names; i++)
+        names[i] = f->name[i];
+    return list_named(store, after, names, n_names, n_names > 0 && f->without, out, cap, n, error);
 }
 
 rz_status rz_store_patients_named(rz_store *store, const char *id, rz_patient *out, size_t cap,

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/progress.h"
 #include "claims/event.h"
+#include "claims/facilities.h"
 #include "claims/timeline.h"
 
 #include <stdbool.h>
@@ -123,6 +124,18 @@ RZ_MUST_CHECK rz_status rz_store_patients_named(rz_store *store, const char *id,
 RZ_MUST_CHECK rz_status rz_store_patients(rz_store *store, rz_patient_key after,
                                           const char *facility, rz_patient *out, size_t cap,
                                           size_t *n, rz_error *error);
+
+/* The same of a selection; NULL is all. A patient of shared ids belongs to every facility that has
+ * sent a claim of theirs. */
+RZ_MUST_CHECK rz_status rz_store_patients_of(rz_store *store, rz_patient_key after,
+                                             const rz_facilities *facilities, rz_patient *out,
+                                             size_t cap, size_t *n, rz_error *error);
+
+/* Are all the named facilities here, and is one left?
+ * Errors  RZ_E_NOT_FOUND naming the one that is not, and those that are; RZ_E_INVALID when all are
+ *         left out. */
+RZ_MUST_CHECK rz_status rz_store_check_facilities(rz_store *store, const rz_facilities *facilities,
+                                                  rz_error *error);
 
 /* Erases a patient physically: rows, freed bytes, the log. Durability as commit; outside a batch.
  * Errors  RZ_E_NOT_FOUND; RZ_E_BUSY when the rows are gone but a reader keeps old pages of the log

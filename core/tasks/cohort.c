@@ -193,9 +193,9 @@ static bool tell(const rz_progress *progress, uint64_t done, uint64_t total,
     return rz_progress_tell(progress, &report);
 }
 
-static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks, uint64_t seed,
-                       const rz_progress *progress, rz_patient *patients, rz_arena *arena,
-                       rz_cohort *out, rz_error *error)
+static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks,
+                       const rz_facilities *facilities, uint64_t seed, const rz_progress *progress,
+                       rz_patient *patients, rz_arena *arena, rz_cohort *out, rz_error *error)
 {
     rz_store_counts counts;
     struct timespec start;
@@ -203,17 +203,21 @@ static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks, ui
     uint64_t done = 0;
     size_t n = 0;
     (void)clock_gettime(CLOCK_MONOTONIC, &start);
+    const bool whole = facilities == NULL || facilities->n == 0; /* else nobody has counted them */
     rz_status status = rz_store_counts_of(store, &counts, error);
+    if (status == RZ_OK && facilities != NULL)
+        status = rz_store_check_facilities(store, facilities, error);
     if (status != RZ_OK)
         return status;
     do {
-        status = rz_store_patients(store, after, NULL, patients, PATIENTS_PER_READ, &n, error);
+        status =
+            rz_store_patients_of(store, after, facilities, patients, PATIENTS_PER_READ, &n, error);
         for (size_t i = 0; status == RZ_OK && i < n; i++)
             status = add_patient(store, patients[i].key, arena, tasks, n_tasks, seed, out, error);
         if (status == RZ_OK && n > 0) {
             after = patients[n - 1].key;
             done += n;
-            if (!tell(progress, done, (uint64_t)counts.patients, &start))
+            if (!tell(progress, done, whole ? (uint64_t)counts.patients : done, &start))
                 status = rz_fail(error, RZ_E_CANCELED,
                                  "interrupted after %llu patients while building cohorts",
                                  (unsigned long long)done);
@@ -222,7 +226,8 @@ static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks, ui
     return status;
 }
 
-rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks, uint64_t seed,
+rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks,
+                          const rz_facilities *facilities, uint64_t seed,
                           const rz_progress *progress, rz_cohort *out, rz_error *error)
 {
     rz_arena arena;
@@ -234,7 +239,8 @@ rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks,
     if (patients == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to read patients");
     else
-        status = build(store, tasks, n_tasks, seed, progress, patients, &arena, out, error);
+        status =
+            build(store, tasks, n_tasks, facilities, seed, progress, patients, &arena, out, error);
     for (size_t i = 0; status != RZ_OK && i < n_tasks; i++)
         rz_cohort_done(&out[i]);
     free(patients);

@@ -73,10 +73,12 @@ RZ_MUST_CHECK rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task,
                                       const rz_timeline *timeline, const rz_claim_day *days,
                                       size_t n_days, uint64_t seed, rz_error *error);
 
-/* The cohorts of several tasks in one pass over the store; zeroed on entry, freed by the caller.
- * An empty cohort is a result, not an error. */
+/* The cohorts of several tasks in one pass over the store, or over the patients of some of its
+ * facilities (NULL for all); zeroed on entry, freed by the caller. An empty cohort is a result, not
+ * an error. Errors  those of the store and of rz_store_check_facilities. */
 RZ_MUST_CHECK rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks,
-                                        uint64_t seed, const rz_progress *progress, rz_cohort *out,
+                                        const rz_facilities *facilities, uint64_t seed,
+                                        const rz_progress *progress, rz_cohort *out,
                                         rz_error *error);
 void rz_cohort_done(rz_cohort *cohort);
 

@@ -30,8 +30,11 @@ RZ_MUST_CHECK rz_status rz_dataset_writer_add(rz_dataset_writer *writer,
 RZ_MUST_CHECK rz_status rz_dataset_writer_finish(rz_dataset_writer *writer, rz_error *error);
 void rz_dataset_writer_abort(rz_dataset_writer *writer); /* accepts NULL */
 
-/* Copies the whole store. Errors RZ_E_CANCELED when progress says so; those of the store. */
+/* Copies a store, or the patients of some of its facilities; nothing else of it is in the copy.
+ *   facilities  NULL for all
+ * Errors  RZ_E_CANCELED when progress says so; those of the store and rz_store_check_facilities. */
 RZ_MUST_CHECK rz_status rz_dataset_copy(rz_store *store, const char *path,
+                                        const rz_facilities *facilities,
                                         const rz_progress *progress, rz_error *error);
 
 /* Opens a cache. Errors RZ_E_NOT_FOUND, RZ_E_CORRUPT naming the place, RZ_E_UNSUPPORTED (version).

@@ -253,8 +253,8 @@ static rz_status copy_page(rz_store *store, const rz_patient *page, size_t n, rz
     return status;
 }
 
-rz_status rz_dataset_copy(rz_store *store, const char *path, const rz_progress *progress,
-                          rz_error *error)
+rz_status rz_dataset_copy(rz_store *store, const char *path, const rz_facilities *facilities,
+                          const rz_progress *progress, rz_error *error)
 {
     enum { PAGE = 256, TIMELINE_BYTES_MAX = 1 << 30 };
     char data_sha256[RZ_SHA256_TEXT];
@@ -265,20 +265,24 @@ rz_status rz_dataset_copy(rz_store *store, const char *path, const rz_progress *
     rz_patient *page = malloc(PAGE * sizeof *page);
     rz_status status = page == NULL ? rz_fail(error, RZ_E_NO_MEMORY, "no memory for patients")
                                     : rz_store_data_hash(store, data_sha256, error);
+    if (status == RZ_OK && facilities != NULL)
+        status = rz_store_check_facilities(store, facilities, error);
     if (status == RZ_OK)
         status = rz_store_counts_of(store, &counts, error);
+    const bool whole = facilities == NULL || facilities->n == 0; /* else nobody has counted them */
     if (status == RZ_OK)
         status = rz_dataset_writer_open(path, data_sha256, &w, error);
     rz_patient_key after = 0;
     for (size_t n = PAGE; status == RZ_OK && n == PAGE;) {
-        status = rz_store_patients(store, after, NULL, page, PAGE, &n, error);
+        status = rz_store_patients_of(store, after, facilities, page, PAGE, &n, error);
         if (status == RZ_OK)
             status = copy_page(store, page, n, w, &arena, error);
         if (status == RZ_OK && n > 0)
             after = page[n - 1].key;
         rz_progress_report report = {.phase = "copy",
                                      .done = status == RZ_OK ? w->n_entries : 0,
-                                     .total = status == RZ_OK ? (uint64_t)counts.patients : 0,
+                                     .total =
+                                         status == RZ_OK && whole ? (uint64_t)counts.patients : 0,
                                      .unit = "patients",
                                      .rate_per_s = NAN,
                                      .loss = NAN,

@@ -234,18 +234,24 @@ rz_status finetune_digest(finetune_course *c, rz_error *error)
     rz_config config = model->config;
     if (!isnan(o->dropout))
         config.dropout = o->dropout;
+    rz_status status =
+        rz_facilities_join(&o->facilities, &c->base->origin.facilities, &c->learnt_from, error);
+    if (status != RZ_OK)
+        return status;
     json_t *list = json_array();
     for (size_t t = 0; t < c->labels->n_tasks; t++)
         (void)json_array_append_new(list, rz_task_to_json(&c->tasks[t]));
     return rz_settings_digest(
-        json_pack(
-            "{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:f, s:b, s:b, s:b}",
-            "course", "finetune", "model", model->family->config_write(&config), "train",
-            rz_train_options_json(&o->train), "tasks", list, "parent", c->base->sha256, "fold",
-            (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
-            (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced", o->balanced,
-            "draws", (int)o->draws, "negatives", o->negatives, "head_rate", o->head_rate, "freeze",
-            o->freeze, "scratch", o->scratch, "crossfit", o->crossfit),
+        json_pack("{s:s, s:o, s:o, s:o, s:s, s:i, s:i, s:I, s:I, s:b, s:i, s:f, s:f, s:b, s:b, "
+                  "s:b, s:o*, s:o*}",
+                  "course", "finetune", "model", model->family->config_write(&config), "train",
+                  rz_train_options_json(&o->train), "tasks", list, "parent", c->base->sha256,
+                  "fold", (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
+                  (json_int_t)o->tuning_tokens, "labels", (json_int_t)o->labels, "balanced",
+                  o->mix == RZ_MIX_BALANCED, "draws", (int)o->draws, "negatives", o->negatives,
+                  "head_rate", o->head_rate, "freeze", o->freeze, "scratch", o->scratch, "crossfit",
+                  o->crossfit, "enriched", o->mix == RZ_MIX_ENRICHED ? json_true() : NULL,
+                  "facilities", o->facilities.n > 0 ? rz_facilities_json(&o->facilities) : NULL),
         c->config_sha256, error);
 }
 
@@ -411,6 +417,7 @@ rz_status finetune_write_model(const finetune_course *c, const rz_run *run, cons
     (void)snprintf(origin.parent_sha256, RZ_SHA256_TEXT, "%s",
                    c->options->scratch ? "" : c->base->sha256);
     rz_split_rule_text(c->options->split, origin.split);
+    origin.facilities = c->learnt_from; /* of a fresh start, too: it has the base's vocabulary */
     return rz_checkpoint_write(run->out, model, &origin, error);
 }
 
@@ -437,7 +444,7 @@ rz_status rz_finetune(rz_dataset *dataset, const rz_run *run, const rz_checkpoin
     if (status != RZ_OK)
         return status;
     if (o->labels > 0)
-        status = rz_labels_draw(labels, tasks, o->labels, o->balanced, o->train.seed, error);
+        status = rz_labels_draw(labels, tasks, o->labels, o->mix, o->train.seed, error);
     else if (o->crossfit)
         rz_labels_crossfit(labels);
     if (status == RZ_OK)

@@ -7,9 +7,10 @@
 
 typedef struct rz_finetune_options {
     rz_split_rule split;
-    size_t labels;    /* so many of each task and no more; 0 = all */
-    bool balanced;    /* half of them positive */
-    bool crossfit;    /* all labels, but as with `labels` no tuning part: see crossfit.h */
+    rz_facilities facilities; /* whose patients the dataset holds: recorded, and a setting */
+    size_t labels;            /* so many of each task and no more; 0 = all */
+    rz_label_mix mix;         /* how many of them are positive */
+    bool crossfit;            /* all labels, but as with `labels` no tuning part: see crossfit.h */
     unsigned draws;   /* index days of a training patient, see labels.h; 1 with cross-fitting */
     double negatives; /* training rows without an outcome for each row with one; 0 = all of them.
                          Those kept stand for the others by their weight in the loss. */

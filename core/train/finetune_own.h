@@ -13,7 +13,8 @@ typedef struct finetune_course {
     const rz_task *tasks;
     const rz_finetune_options *options;
     char config_sha256[RZ_SHA256_TEXT];
-    uint32_t *train, *tuning; /* rows that have a label in this part */
+    rz_facilities learnt_from; /* the dataset's and the base's */
+    uint32_t *train, *tuning;  /* rows that have a label in this part */
     size_t n_train, n_tuning;
     double spared;              /* how many rows without an outcome a kept one stands for */
     double prior[RZ_TASKS_MAX]; /* share of positives among the rows to train on, by weight */
@@ -29,7 +30,8 @@ rz_status finetune_load(void *context, bool tuning, size_t item, uint64_t epoch,
 /* The base must have held out whom this run holds out. Errors  RZ_E_CONFLICT. */
 RZ_MUST_CHECK rz_status finetune_check_split(const rz_checkpoint *base, const char *split,
                                              rz_error *error);
-/* config_sha256 of all that a result depends on. */
+/* config_sha256 of all that a result depends on, and learnt_from.
+ * Errors  those of rz_facilities_join. */
 RZ_MUST_CHECK rz_status finetune_digest(finetune_course *course, rz_error *error);
 /* Heads and onset head learn at head_rate, the rest at 1, or not at all with --freeze-encoder.
  * New, [n_tensors]; NULL when memory is short. */

@@ -171,30 +171,34 @@ static size_t take(rz_labels *l, size_t task, const candidate *candidates, size_
     return taken;
 }
 
-rz_status rz_labels_draw(rz_labels *l, const rz_task *tasks, size_t n, bool balanced, uint64_t seed,
-                         rz_error *error)
+rz_status rz_labels_draw(rz_labels *l, const rz_task *tasks, size_t n, rz_label_mix mix,
+                         uint64_t seed, rz_error *error)
 {
     rz_status status = RZ_OK;
+    const bool mixed = mix != RZ_MIX_NATURAL;
     l->drawn = true;
     candidate *candidates = malloc((l->n_rows + 1) * sizeof *candidates);
     if (candidates == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to draw %zu labels", n);
     for (size_t t = 0; status == RZ_OK && t < l->n_tasks; t++) {
-        size_t found = 0;
+        size_t found = 0, known = 0;
         for (size_t r = 0; r < l->n_rows; r++) {
             size_t at = r * l->n_tasks + t;
-            if (l->part[at] == RZ_SPLIT_TRAIN)
+            if (l->part[at] == RZ_SPLIT_TRAIN) {
                 candidates[found++] =
                     (candidate){rz_hash64(&l->rows[r].hash, sizeof l->rows[r].hash, seed), r};
+                known += l->label[at] > 0.5f;
+            }
             l->part[at] = RZ_PART_NONE;
         }
         qsort(candidates, found, sizeof *candidates, by_priority);
-        size_t positives = balanced ? n / 2 : 0;
-        size_t taken = take(l, t, candidates, found, balanced ? 0 : 2, n - positives);
+        size_t positives = mixed ? n / 2 : 0;
+        if (mix == RZ_MIX_ENRICHED && known < positives)
+            positives = known;
+        size_t taken = take(l, t, candidates, found, mixed ? 0 : 2, n - positives);
         if (taken < n - positives)
-            status =
-                rz_fail(error, RZ_E_INVALID, "task %s has %zu %s to learn from, not %zu",
-                        tasks[t].name, taken, balanced ? "negatives" : "labels", n - positives);
+            status = rz_fail(error, RZ_E_INVALID, "task %s has %zu %s to learn from, not %zu",
+                             tasks[t].name, taken, mixed ? "negatives" : "labels", n - positives);
         taken = take(l, t, candidates, found, 1, positives);
         if (status == RZ_OK && taken < positives)
             status = rz_fail(error, RZ_E_INVALID,

@@ -40,12 +40,16 @@ RZ_MUST_CHECK rz_status rz_labels_build(rz_dataset *dataset, const rz_task *task
                                         rz_error *error);
 void rz_labels_done(rz_labels *labels); /* accepts a zeroed one */
 
-/* Keeps n labels of each task, the first by hash of the training split; half of them positive when
- * `balanced`. All of them are learnt from, all else is dropped: a run knows nothing but its own
- * labels. Patients are dealt to the parts of the cross-fitting, positives and negatives evenly.
- * Errors  RZ_E_INVALID when a task has fewer, naming it and the numbers. */
+/* How many of the labels that are drawn are positive: as they come; half; half, or where there are
+ * not so many positives, all there are. */
+typedef enum rz_label_mix { RZ_MIX_NATURAL, RZ_MIX_BALANCED, RZ_MIX_ENRICHED } rz_label_mix;
+
+/* Keeps n labels of each task, the first by hash of the training split, mixed as asked for. All of
+ * them are learnt from, all else is dropped: a run knows nothing but its own labels. Patients are
+ * dealt to the parts of the cross-fitting, positives and negatives evenly. Errors  RZ_E_INVALID
+ * when a task has fewer, naming it and the numbers. */
 RZ_MUST_CHECK rz_status rz_labels_draw(rz_labels *labels, const rz_task *tasks, size_t n,
-                                       bool balanced, uint64_t seed, rz_error *error);
+                                       rz_label_mix mix, uint64_t seed, rz_error *error);
 
 /* Takes all labels of the training and tuning splits as labels to learn from, dealt likewise: for
  * records that are too small to give a part of them away. */

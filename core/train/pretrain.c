@@ -171,13 +171,14 @@ rz_status rz_settings_digest(json_t *settings, char out[RZ_SHA256_TEXT], rz_erro
 static rz_status digest(const rz_pretrain_options *o, const rz_model *model,
                         char out[RZ_SHA256_TEXT], rz_error *error)
 {
-    return rz_settings_digest(json_pack("{s:s, s:o, s:o, s:s, s:i, s:i, s:I}", "course", "pretrain",
-                                        "model", model->family->config_write(&model->config),
-                                        "train", rz_train_options_json(&o->train), "vocabulary",
-                                        model->vocabulary->sha256, "fold", (int)o->split.fold,
-                                        "folds", (int)o->split.n_folds, "tuning_tokens",
-                                        (json_int_t)o->tuning_tokens),
-                              out, error);
+    return rz_settings_digest(
+        json_pack("{s:s, s:o, s:o, s:s, s:i, s:i, s:I, s:o*}", "course", "pretrain", "model",
+                  model->family->config_write(&model->config), "train",
+                  rz_train_options_json(&o->train), "vocabulary", model->vocabulary->sha256, "fold",
+                  (int)o->split.fold, "folds", (int)o->split.n_folds, "tuning_tokens",
+                  (json_int_t)o->tuning_tokens, "facilities",
+                  o->facilities.n > 0 ? rz_facilities_json(&o->facilities) : NULL),
+        out, error);
 }
 
 rz_status rz_pretrain(rz_dataset *dataset, const rz_run *run, const rz_vocabulary *vocabulary,
@@ -191,6 +192,7 @@ rz_status rz_pretrain(rz_dataset *dataset, const rz_run *run, const rz_vocabular
     rz_model *model = NULL;
     rz_checkpoint_origin origin = {.seed = options->train.seed, .code_version = REZEPT_VERSION};
     rz_split_rule_text(options->split, origin.split);
+    origin.facilities = options->facilities;
     rz_status status = RZ_OK;
     if (vocabulary == NULL)
         status = rz_vocabulary_builder_new(rz_code_levels_defaults(), &builder, error);

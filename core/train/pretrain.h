@@ -8,8 +8,9 @@
 typedef struct rz_pretrain_options {
     rz_config config; /* family, size, norm, pooling, masking, dropout */
     rz_split_rule split;
-    uint32_t min_patients; /* of the vocabulary, when it is made here; 0 = its default */
-    size_t tuning_tokens;  /* the tuning loss is taken on about so many; 0 = all */
+    rz_facilities facilities; /* whose patients the dataset holds: recorded, and a setting */
+    uint32_t min_patients;    /* of the vocabulary, when it is made here; 0 = its default */
+    size_t tuning_tokens;     /* the tuning loss is taken on about so many; 0 = all */
     rz_train_options train;
 } rz_pretrain_options;
 

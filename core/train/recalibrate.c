@@ -15,26 +15,32 @@
 #include <string.h>
 #include <unistd.h>
 
-rz_status rz_recalibration_open(rz_recalibration *r, const char *folder, rz_error *error)
+/* Without slashes at its end. */
+static char *trimmed(const char *folder)
 {
-    *r = (rz_recalibration){0};
     size_t n = strlen(folder);
     while (n > 1 && folder[n - 1] == '/')
         n--;
-    const char *name = folder + n;
-    while (name > folder && name[-1] != '/')
-        name--;
+    return strndup(folder, n);
+}
+
+rz_status rz_recalibration_open(rz_recalibration *r, const char *folder, const char *out,
+                                rz_error *error)
+{
+    *r = (rz_recalibration){.folder = trimmed(folder), .out = trimmed(out != NULL ? out : folder)};
+    size_t n = r->out != NULL ? strlen(r->out) : 0;
     char *work = malloc(n + sizeof "..XXXXXX");
-    r->folder = strndup(folder, n);
-    if (r->folder == NULL || work == NULL) {
+    if (r->folder == NULL || r->out == NULL || work == NULL) {
         free(work);
         rz_recalibration_close(r);
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to open %s", folder);
     }
-    (void)snprintf(work, n + sizeof "..XXXXXX", "%.*s.%.*s.XXXXXX", (int)(name - folder), folder,
-                   (int)(folder + n - name), name);
+    const char *name = strrchr(r->out, '/');
+    name = name != NULL ? name + 1 : r->out;
+    (void)snprintf(work, n + sizeof "..XXXXXX", "%.*s.%s.XXXXXX", (int)(name - r->out), r->out,
+                   name);
     if (mkdtemp(work) == NULL) {
-        rz_status status = rz_fail_errno(error, errno, "cannot make a folder beside %s", r->folder);
+        rz_status status = rz_fail_errno(error, errno, "cannot make a folder beside %s", r->out);
         free(work);
         rz_recalibration_close(r);
         return status;
@@ -179,9 +185,10 @@ rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpo
 rz_status rz_recalibration_finish(rz_recalibration *r, rz_error *error)
 {
     rz_status status = rz_checkpoint_finish(r->work, error);
-    if (status == RZ_OK && renameat2(AT_FDCWD, r->work, AT_FDCWD, r->folder, RENAME_EXCHANGE) != 0)
+    const unsigned how = access(r->out, F_OK) == 0 ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+    if (status == RZ_OK && renameat2(AT_FDCWD, r->work, AT_FDCWD, r->out, how) != 0)
         status =
-            rz_fail_errno(error, errno, "cannot put the new calibration of %s in place", r->folder);
+            rz_fail_errno(error, errno, "cannot put the new calibration of %s in place", r->out);
     return status;
 }
 
@@ -198,6 +205,7 @@ void rz_recalibration_close(rz_recalibration *r)
         (void)rmdir(r->work);
     }
     free(r->folder);
+    free(r->out);
     free(r->work);
     *r = (rz_recalibration){0};
 }

@@ -1,13 +1,14 @@
 /* Recalibration: the same weights, fitted anew to the patients of a store, as when a model moves to
- * another hospital. The new folder is made beside the old one and the two change places in one
- * step, so that a reader always finds a whole model. */
+ * another hospital. The new folder is made beside its place and takes it in one step, so that a
+ * reader always finds a whole model. */
 #ifndef RZ_TRAIN_RECALIBRATE_H
 #define RZ_TRAIN_RECALIBRATE_H
 
 #include "train/heads.h"
 
 typedef struct rz_recalibration {
-    char *folder, *work; /* the model's folder and the hidden one beside it, owned */
+    char *folder, *out; /* the model's folder and that of the new one, often the same; owned */
+    char *work;         /* hidden, beside `out`; owned */
 } rz_recalibration;
 
 /* How far the average precision of a task may lie from that of float32 scores, by rz_precision. */
@@ -23,8 +24,10 @@ typedef struct rz_recalibrate_options {
     const rz_progress *progress;
 } rz_recalibrate_options;
 
+/* out  folder of the new model, on the model's file system (its files are linked); NULL replaces
+ *      the model itself */
 RZ_MUST_CHECK rz_status rz_recalibration_open(rz_recalibration *recalibration, const char *folder,
-                                              rz_error *error);
+                                              const char *out, rz_error *error);
 
 /* Fits the heads read from the model's folder on the tuning split of `dataset` and writes all of
  * the new folder but DONE; the caller may replace its card before rz_recalibration_finish. Scores
@@ -37,8 +40,8 @@ RZ_MUST_CHECK rz_status rz_recalibrate(const rz_recalibration *recalibration,
                                        const rz_recalibrate_options *options, rz_head *heads,
                                        size_t n_heads, rz_error *error);
 
-/* Writes DONE and puts the new folder in the old one's place. Errors RZ_E_IO where the file system
- * cannot exchange folders (network mounts); the model is then as it was. */
+/* Writes DONE and puts the new folder in its place; what was there goes. Errors RZ_E_IO where the
+ * file system cannot exchange folders (network mounts); the model is then as it was. */
 RZ_MUST_CHECK rz_status rz_recalibration_finish(rz_recalibration *recalibration, rz_error *error);
 void rz_recalibration_close(rz_recalibration *recalibration); /* removes what is left over */
 

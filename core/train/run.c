@@ -111,8 +111,8 @@ void rz_run_close(rz_run *run)
 }
 
 static rz_status copy_store(const rz_run *run, const char *database,
-                            const rz_store_options *options, const char *path,
-                            const rz_progress *progress, rz_error *error)
+                            const rz_store_options *options, const rz_facilities *facilities,
+                            const char *path, const rz_progress *progress, rz_error *error)
 {
     rz_store *store = NULL;
     rz_status status = rz_store_open(database, options, &store, error);
@@ -122,13 +122,14 @@ static rz_status copy_store(const rz_run *run, const char *database,
     if (status == RZ_OK)
         status = rz_folder_make(run->resume, error);
     if (status == RZ_OK)
-        status = rz_dataset_copy(store, path, progress, error);
+        status = rz_dataset_copy(store, path, facilities, progress, error);
     rz_store_close(store);
     return status;
 }
 
 rz_status rz_run_dataset(const rz_run *run, const char *database, const rz_store_options *options,
-                         const rz_progress *progress, rz_dataset **out, rz_error *error)
+                         const rz_facilities *facilities, const rz_progress *progress,
+                         rz_dataset **out, rz_error *error)
 {
     char path[PATH_MAX];
     rz_resume_state state = {0};
@@ -138,7 +139,7 @@ rz_status rz_run_dataset(const rz_run *run, const char *database, const rz_store
     if (run->resuming)
         status = rz_resume_read(run->resume, &state, error);
     if (status == RZ_OK && (!run->kept || !exists(run->resume, "cache.bin")))
-        status = copy_store(run, database, options, path, progress, error);
+        status = copy_store(run, database, options, facilities, path, progress, error);
     if (status == RZ_OK)
         status = rz_dataset_open(path, &dataset, error);
     if (status == RZ_OK && run->resuming &&

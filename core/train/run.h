@@ -24,10 +24,12 @@ RZ_MUST_CHECK rz_status rz_run_open(rz_run *run, const char *out, bool resume, b
 void rz_run_close(rz_run *run); /* accepts a zeroed one; what is unfinished stays for --resume */
 
 /* The packed cache in resume/: the one the run began with when it is resumed, else a fresh copy of
- * the store, which is closed again before this returns.
- * Errors  those of the store; RZ_E_CONFLICT when the cache is gone and the store has changed. */
+ * the store's `facilities` (NULL for all); the store is closed again before this returns.
+ * Errors  those of rz_dataset_copy; RZ_E_CONFLICT when the cache is gone and the store has
+ *         changed. That a run is resumed with other facilities its settings' digest finds. */
 RZ_MUST_CHECK rz_status rz_run_dataset(const rz_run *run, const char *database,
-                                       const rz_store_options *options, const rz_progress *progress,
+                                       const rz_store_options *options,
+                                       const rz_facilities *facilities, const rz_progress *progress,
                                        rz_dataset **out, rz_error *error);
 
 /* Digests the folder into DONE and removes resume/: from now on it is a model. */

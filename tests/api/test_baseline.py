@@ -158,13 +158,21 @@ class Baseline(Trained):
         self.assertIn("--grid huge", train(*call, *task, "--grid", "huge", code=2))
         self.assertIn("--split train", train(*call, *task, "--split", "train", code=2))
         self.assertIn("--balanced needs --labels", train(*call, *task, "--balanced", code=2))
+        self.assertIn("--enriched needs --labels", train(*call, *task, "--enriched", code=2))
+        self.assertIn("not both", train(*call, *task, "--labels", "40", "--enriched", "--balanced",
+                                        code=2))
         self.assertIn("no-such.json", train(*call, "--task", self.at("no-such.json"), code=4))
         with open(self.at("wrong.json"), "w", encoding="utf-8") as file:
             file.write('{"name": "ckd"}')
         self.assertIn("wrong.json: ", train(*call, "--task", self.at("wrong.json"), code=3))
         self.assertFalse(os.path.exists(self.at("x")), "a wrong call makes no folder")
         self.assertIn("nothing.db", self.baseline("x", db=self.at("nothing.db"), code=4))
-        self.assertIn("lower --labels", self.baseline("x", "--labels", 900, "--balanced", code=3))
+        self.assertIn("lower --labels", self.baseline("x", "--labels", 300, "--balanced", code=3))
+        labels = self.baseline("rich", "--engine", "logistic", "--labels", 300,
+                               "--enriched")["labels"]
+        self.assertTrue(labels["enriched"] and labels["learnt_from"]["n"] == 300)
+        self.assertTrue(5 <= labels["learnt_from"]["positives"] < 150)
+        self.assertIn("negatives to learn", self.baseline("x", "--labels", 900, "--enriched", code=3))
         well = self.store("well", [c for p in range(60) for c in history(f"w{p}")])
         self.assertIn("task ckd: the train part has 0 positives among",
                       self.baseline("x", db=well, code=3))

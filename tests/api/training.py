@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -71,6 +72,27 @@ def history(patient, outcome_month=None, months=36, code="N189"):
         yield claim(month, patient, day, ["I10"] + ([code] if sick else []))
 
 
+def hospitals(names=("H0", "H1", "H2"), each=240):
+    """Claims of patients who go to one of several hospitals; every second one falls ill of what the
+    fixture's tasks ask about, and H1 alone codes G35."""
+    draw = random.Random(4)
+    for number in range(each * len(names)):
+        facility = names[number % len(names)]
+        sick, onset = number // len(names) % 2 == 0, draw.randrange(7, 18)
+        birth = 1930 + draw.randrange(60)
+        for month in range(18):
+            day = f"{2020 + month // 6}-{month % 6 * 2 + 1:02d}-{draw.randrange(1, 28):02d}"
+            codes = [draw.choice(["E119", "J069", "M545"])] + (["I10"] if sick else [])
+            codes += ["N189"] if sick and month >= onset else []
+            codes += ["G35"] if facility == "H1" and month == 3 else []
+            one = claim(month, f"p{number}", day, codes,
+                        ["2171022F1029"] if sick and month >= onset else [])
+            one["facility"] = facility
+            one["patient"] = {"id": f"p{number}", "sex": "FM"[number % 7 % 2],
+                              "birth_date": f"{birth}-03-02"}
+            yield one
+
+
 class Trained(unittest.TestCase):
     """self.db, self.tasks and self.base are the fixture's, self.risks is a copy to be changed."""
 
@@ -101,12 +123,12 @@ class Trained(unittest.TestCase):
                      "--out", self.at(out), "--evaluations", "1", "--tuning-tokens", "1500",
                      *flags, **how)
 
-    def interrupted(self, arguments, sign, ready):
+    def interrupted(self, arguments, sign, ready, seconds=60):
         """Starts the program, sends the signal once ready() holds, gives exit code and errors."""
         with open(self.at("stderr"), "w+", encoding="utf-8") as errors:
             process = subprocess.Popen([PROGRAM, *map(str, arguments)], env=CLEAN, stderr=errors,
                                        stdout=subprocess.DEVNULL)
-            end = time.time() + 60
+            end = time.time() + seconds
             while not ready() and process.poll() is None and time.time() < end:
                 time.sleep(0.005)
             self.assertIsNone(process.poll(), "it ended before it was interrupted")

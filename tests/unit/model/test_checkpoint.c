@@ -42,6 +42,8 @@ static int setup(void **state)
                         .context = 32,
                         .dropout = 0.1f};
     (void)memset(origin.data_sha256, 'a', RZ_SHA256_TEXT - 1);
+    if (rz_facilities_read("H5,H3", true, &origin.facilities, &error) != RZ_OK)
+        return -1;
     if (temp_folder(folder) == NULL || rz_hash_setup(&error) != RZ_OK ||
         rz_vocabulary_synthetic(9, &vocabulary, &error) != RZ_OK ||
         rz_model_new(&config, vocabulary, heads, 2, 7, NULL, &model, &error) != RZ_OK) {
@@ -103,6 +105,7 @@ static void written_is_loaded_to_the_bit(void **state)
     assert_true(loaded.origin.seed == origin.seed);
     assert_string_equal(loaded.origin.data_sha256, origin.data_sha256);
     assert_string_equal(loaded.origin.split, "fold 2/5");
+    assert_memory_equal(&loaded.origin.facilities, &origin.facilities, sizeof origin.facilities);
     assert_string_equal(loaded.origin.code_version, "0.1.0");
     char sha256[RZ_SHA256_TEXT];
     uint64_t size;
@@ -233,6 +236,36 @@ static void a_split_that_is_not_recorded_is_empty(void **state)
     check_ok(rz_checkpoint_finish(folder, &error));
     check_ok(rz_checkpoint_load(folder, NULL, &loaded, &error));
     assert_string_equal(loaded.origin.split, "");
+    rz_model_free(loaded.model);
+    free(text);
+}
+
+/* Models from before facilities were recorded have left none out; a selection that cannot be read
+ * is no model's. */
+static void facilities_that_are_not_recorded_are_all(void **state)
+{
+    (void)state;
+    static const char part[] = "\"facilities\"", list[] = "\"all_but\"";
+    rz_error error = {0};
+    rz_checkpoint loaded = {0};
+    char *text;
+    write_model();
+    check_ok(rz_file_read(in("config.json"), 8000, &text, NULL, &error));
+    for (int turn = 0; turn < 2; turn++) {
+        char *place = strstr(text, turn == 0 ? list : part);
+        assert_non_null(place);
+        memcpy(place, turn == 0 ? "\"none_of\"" : "\"otherthing\"",
+               turn == 0 ? sizeof list - 1 : sizeof part - 1);
+        check_ok(rz_checkpoint_begin(folder, &error));
+        check_ok(rz_file_write(in("config.json"), text, strlen(text), &error));
+        check_ok(rz_checkpoint_finish(folder, &error));
+        if (turn == 0)
+            check_fails(rz_checkpoint_load(folder, NULL, &loaded, &error), RZ_E_CORRUPT,
+                        "config.json: facilities must be");
+        else
+            check_ok(rz_checkpoint_load(folder, NULL, &loaded, &error));
+    }
+    assert_int_equal(loaded.origin.facilities.n, 0);
     rz_model_free(loaded.model);
     free(text);
 }
@@ -398,6 +431,7 @@ int main(void)
         cmocka_unit_test(resume_and_hidden_files_do_not_count),
         cmocka_unit_test(a_damaged_list_is_refused),
         cmocka_unit_test(a_split_that_is_not_recorded_is_empty),
+        cmocka_unit_test(facilities_that_are_not_recorded_are_all),
         cmocka_unit_test(an_onset_head_is_of_version_2),
         cmocka_unit_test(hostile_configurations_are_refused),
         cmocka_unit_test(a_foreign_vocabulary_is_refused),

@@ -316,7 +316,7 @@ static void from_a_store(void **state)
     check_ok(rz_store_open(path, &options, &store, &error));
     rz_task tasks[2] = {fixture_task(), fixture_task()};
     rz_cohort cohorts[2];
-    check_ok(rz_cohort_build(store, tasks, 2, RZ_COHORT_SEED, NULL, cohorts, &error));
+    check_ok(rz_cohort_build(store, tasks, 2, NULL, RZ_COHORT_SEED, NULL, cohorts, &error));
     assert_int_equal(cohorts[0].n, 0); /* an empty store gives an empty cohort */
     fill(store);
     /* days 1000, 1400, 1800, 2200; known five days later; the data end on 2200 */
@@ -324,7 +324,7 @@ static void from_a_store(void **state)
     rz_progress progress = {.fn = go_on, .context = &reported};
     (void)snprintf(tasks[1].name, sizeof tasks[1].name, "nobody");
     tasks[1].age_min = 100;
-    check_ok(rz_cohort_build(store, tasks, 2, RZ_COHORT_SEED, &progress, cohorts, &error));
+    check_ok(rz_cohort_build(store, tasks, 2, NULL, RZ_COHORT_SEED, &progress, cohorts, &error));
     assert_int_equal(reported, STORED);
     /* From 1370 to 1835 a day is drawn: 1405 or 1805 is next, or no day with follow-up. On 1805
      * the outcome of 1800 is known; 395 days after 1405 it lies beyond the horizon. */
@@ -360,14 +360,14 @@ static void from_a_store(void **state)
         memcpy(bytes, &hash, 8);
         wanted_positive += rz_hash64(bytes, 8, RZ_COHORT_SEED) % 436 <= 35; /* 1370 … 1405 */
     }
-    check_ok(rz_cohort_build(store, tasks, 1, RZ_COHORT_SEED, NULL, cohorts, &error));
+    check_ok(rz_cohort_build(store, tasks, 1, NULL, RZ_COHORT_SEED, NULL, cohorts, &error));
     assert_true(wanted_positive > 5);
     assert_int_equal(cohorts[0].positives, wanted_positive);
     rz_cohort_done(&cohorts[0]);
 
     int calls = 0;
     rz_progress stop = {.fn = stop_at_once, .context = &calls};
-    check_fails(rz_cohort_build(store, tasks, 1, RZ_COHORT_SEED, &stop, cohorts, &error),
+    check_fails(rz_cohort_build(store, tasks, 1, NULL, RZ_COHORT_SEED, &stop, cohorts, &error),
                 RZ_E_CANCELED, "interrupted after");
     assert_int_equal(calls, 1);
     assert_null(cohorts[0].members);

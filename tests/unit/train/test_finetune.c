@@ -161,7 +161,7 @@ static void few_balanced_labels(void **state)
     rz_train_result result;
     rz_finetune_options o = finetune_options(20);
     o.labels = 60;
-    o.balanced = true;
+    o.mix = RZ_MIX_BALANCED;
     train(dataset, "few", &o, &head, &result);
     check_near(head.calibration.training_prior, 0.5, 1e-12);
     check_near(head.calibration.prevalence, 0.26, 0.06); /* counted, and the only thing known */
@@ -170,7 +170,7 @@ static void few_balanced_labels(void **state)
     const rz_task task = example_task();
     rz_labels *labels = calloc(1, sizeof *labels);
     check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
-    check_ok(rz_labels_draw(labels, &task, 60, true, 5, &error));
+    check_ok(rz_labels_draw(labels, &task, 60, RZ_MIX_BALANCED, 5, &error));
     rz_label_counts learnt = rz_labels_count(labels, 0, RZ_SPLIT_TRAIN);
     assert_int_equal(learnt.n, 60);
     assert_int_equal(learnt.positives, 30);
@@ -187,8 +187,23 @@ static void few_balanced_labels(void **state)
             assert_int_equal(labels->rows[r].split, RZ_SPLIT_TRAIN);
     rz_labels_done(labels);
     check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
-    check_fails(rz_labels_draw(labels, &task, 600, true, 5, &error), RZ_E_INVALID,
+    const rz_label_counts all = rz_labels_count(labels, 0, RZ_SPLIT_TRAIN);
+    check_fails(rz_labels_draw(labels, &task, 600, RZ_MIX_BALANCED, 5, &error), RZ_E_INVALID,
                 "positives to learn from, not 300");
+    rz_labels_done(labels);
+    /* Enriched, all positives there are when half would be more, else half. */
+    const size_t asked[] = {60, 2 * all.positives + 40};
+    for (size_t i = 0; i < 2; i++) {
+        check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
+        check_ok(rz_labels_draw(labels, &task, asked[i], RZ_MIX_ENRICHED, 5, &error));
+        learnt = rz_labels_count(labels, 0, RZ_SPLIT_TRAIN);
+        assert_int_equal(learnt.n, asked[i]);
+        assert_int_equal(learnt.positives, i == 0 ? 30 : all.positives);
+        rz_labels_done(labels);
+    }
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, labels, &error));
+    check_fails(rz_labels_draw(labels, &task, all.n + 1, RZ_MIX_ENRICHED, 5, &error), RZ_E_INVALID,
+                "negatives to learn from");
     rz_labels_done(labels);
     free(labels);
     rz_dataset_close(dataset);
@@ -234,7 +249,7 @@ static void few_labels_are_calibrated(void **state)
     o.train.batch_tokens = 500;
     o.train.learning_rate = 5e-3;
     o.labels = 100;
-    o.balanced = true;
+    o.mix = RZ_MIX_BALANCED;
     train(dataset, "fresh", &o, &head, &result);
     (void)snprintf(path, sizeof path, "%s/fresh-risk", folder);
     check_ok(rz_checkpoint_load(path, NULL, &model, &error));
