@@ -67,7 +67,7 @@ static void risks_are_readable(void **state)
         "\"interval\":[0.1,0.15],\"similar\":{\"n\":80,\"positives\":10},"
         "\"average_age_sex\":0.05,\"unmapped_codes\":7,\"model\":{\"id\":\"risks\"},"
         "\"contributions\":[{\"system\":\"icd10\",\"code\":\"E119\",\"first_day\":\"2024-01-01\","
-        "\"last_day\":\"2024-05-01\",\"logit_change\":-0.5}]},"
+        "\"last_day\":\"2024-05-01\",\"logit_change\":-0.5,\"risk_change\":-0.034}]},"
         "{\"task\":\"hypertension\",\"probability\":null,\"reason\":\"already_recorded\","
         "\"recorded\":{\"code\":\"I10\",\"date\":\"2024-02-01\"}}]",
         0, NULL);
@@ -78,7 +78,7 @@ static void risks_are_readable(void **state)
     assert_non_null(strstr(text, "10 of 80"));
     assert_non_null(strstr(text, "\n7 codes of this history are unknown to the model.\n"));
     assert_non_null(strstr(text, "already recorded (I10 on 2024-02-01)"));
-    assert_non_null(strstr(text, "- 0.50  icd10 E119  2024-01-01 to 2024-05-01"));
+    assert_non_null(strstr(text, "- 3.4 points (-0.50)  icd10 E119  2024-01-01 to 2024-05-01"));
     free(text);
     json_decref(risks);
 }
