@@ -12,7 +12,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from training import Trained, digest, history, read, train
 
 HEADER = ["task", "patient_key", "index_day", "split", "label", "logit", "probability", "age_sex",
-          "truth"]
+          "truth", "sex", "age_band", "facility"]
 
 
 def scores(*parts):
