@@ -23,7 +23,8 @@ static const rz_option table[] = {
     {"tasks", RZ_OPTION_TEXT, "models/tasks", .value = "DIR", .help = "folder of task files"},
     {"task", RZ_OPTION_LIST, "all", .value = "NAME,…", .help = "only these tasks of the folder"},
     {"labels", RZ_OPTION_LIST, "100,500,1000,all", .value = "N,…",
-     .help = "how many labels are known, half of them positive; all = as they come"},
+     .help = "how many labels are known, half of them positive if there are so many; all = as they "
+             "come"},
     {"seeds", RZ_OPTION_INT, "5", 1, STUDY_SEEDS_MAX, .value = "N",
      .help = "repeats with other labels and initial values"},
     {"engines", RZ_OPTION_LIST, "xgboost,logistic", .value = "NAME,…",

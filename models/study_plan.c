@@ -551,7 +551,7 @@ static void give_labels(study_commands *c, bool *failed, const planned_cell *cel
         return;
     give(c, failed, "--labels");
     give(c, failed, "%zu", cell->labels);
-    give(c, failed, cell->transfer == STUDY_GRID ? "--balanced" : "--enriched");
+    give(c, failed, "--enriched"); /* balanced, where there are so many positives */
 }
 
 /* The folder of a pretrained model: what a cell begins with, or what a pretraining makes. */
