@@ -14,13 +14,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIRMED_MAX = 31, UNUSED = UINT32_MAX };
+enum { CONFIRMED_MAX = 31 };
+static const uint32_t unused = UINT32_MAX;
 
 typedef struct candidate {
     int32_t token;
     int32_t first_day, last_day;
     uint32_t events;
-    uint32_t variant; /* among those that are left out; UNUSED */
+    uint32_t variant; /* among those that are left out; unused */
 } candidate;
 
 /* One patient's explanation while it is made. */
@@ -108,7 +109,7 @@ static rz_status collect_codes(explanation *e, const rz_batch *batch, rz_error *
             e->codes[n++] = (candidate){.token = batch->tokens[i],
                                         .first_day = RZ_DAY_MAX,
                                         .last_day = RZ_DAY_MIN,
-                                        .variant = UNUSED};
+                                        .variant = unused};
     qsort(e->codes, n, sizeof *e->codes, by_token);
     for (size_t i = 0; i < n; i++)
         if (i == 0 || e->codes[i].token != e->codes[e->n_codes - 1].token)
@@ -176,7 +177,7 @@ static rz_status choose(explanation *e, rz_error *error)
         }
         for (size_t i = 0; i < n; i++) {
             candidate *code = &e->codes[ranked[i]];
-            if (code->variant != UNUSED)
+            if (code->variant != unused)
                 continue;
             code->variant = (uint32_t)e->n_variants;
             e->removed[e->n_variants++] = ranked[i];

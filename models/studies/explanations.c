@@ -82,7 +82,8 @@ typedef struct study {
 static void map_code(const study *s, rz_kind kind, rz_code_system system, const char *code,
                      rz_sim_item item)
 {
-    const rz_timeline_event event = {.kind = kind, .system = system, .code = code, .value = NAN};
+    const rz_timeline_event event = {
+        .kind = (uint8_t)kind, .system = (uint8_t)system, .code = code, .value = NAN};
     int32_t token = rz_vocabulary_token(s->model->vocabulary, &event);
     if (token >= RZ_TOKEN_SPECIALS && item < RZ_SIM_ITEMS)
         s->item_of[token] = (int16_t)item;

@@ -87,8 +87,8 @@ static int setup(void **state)
             &rz_predictor_model(predictors[0])->vocabulary->entries[code];
         events[i] = (rz_timeline_event){.day = (int32_t)(20 * i),
                                         .known_day = (int32_t)(20 * i),
-                                        .kind = entry->kind,
-                                        .system = entry->system,
+                                        .kind = (uint8_t)entry->kind,
+                                        .system = (uint8_t)entry->system,
                                         .code = codes[code],
                                         .value = NAN};
     }
