@@ -21,14 +21,18 @@ typedef struct packed {
     uint8_t *label;
 } packed;
 
-static size_t pack(const rz_subgroup_rows *rows, rz_subgroup_by by, uint32_t key, packed *out)
+/* Returns how many; *positives of them have the outcome. */
+static size_t pack(const rz_subgroup_rows *rows, rz_subgroup_by by, uint32_t key, packed *out,
+                   size_t *positives)
 {
     size_t n = 0;
+    *positives = 0;
     for (size_t i = 0; i < rows->n; i++) {
         if (rows->key[by][i] != key)
             continue;
         out->probability[n] = rows->probability[i];
         out->label[n++] = rows->label[i];
+        *positives += rows->label[i] != 0;
     }
     return n;
 }
@@ -43,13 +47,12 @@ static rz_status measure(const rz_subgroup_rows *rows, rz_subgroup_by by, uint32
                          rz_error *error)
 {
     rz_subgroup *g = &out->group[out->n];
-    *g = (rz_subgroup){.by = by, .n = pack(rows, by, key, room)};
+    *g = (rz_subgroup){.by = by};
+    g->n = pack(rows, by, key, room, &g->positives);
     if (g->n == 0)
         return RZ_OK;
     (void)snprintf(g->name, sizeof g->name, "%s",
                    key < rows->n_names[by] ? rows->names[by][key] : "unknown");
-    for (size_t i = 0; i < g->n; i++)
-        g->positives += room->label[i] != 0;
     g->measured = !too_few(g);
     out->n++;
     return g->measured ? rz_metrics_compute(room->probability, room->label, g->n, n_bootstraps,
