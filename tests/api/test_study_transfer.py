@@ -80,8 +80,8 @@ class Transfer(Trained):
                 self.assertIn(" --hold-out-facility H1", line)
         few = {name: read(self.at(f"one/cells/{name}.json"))["commands"][0]
                for name in ("2.2m-pretrained-ckd-20-s1", "transfer-tuned-2.2m-pretrained-ckd-20-s1")}
-        self.assertIn(" --labels 20 --balanced", few["2.2m-pretrained-ckd-20-s1"])
-        self.assertIn(" --labels 20 --enriched", few["transfer-tuned-2.2m-pretrained-ckd-20-s1"])
+        for command in few.values():
+            self.assertIn(" --labels 20 --enriched", command)
         cell = read(self.at("one/cells/transfer-recalibrated-2.2m-pretrained-shared-all-s1.json"))
         self.assertEqual((cell["transfer"], cell["labels"], len(cell["commands"])), ("recalibrated", 0, 3))
         self.assertTrue(all(" --facility H1" in line for line in cell["commands"]))
