@@ -2,8 +2,7 @@
  */
 #include "metrics/decision.h"
 
-#include "base/size.h"
-#include "metrics/rank.h"
+#include "metrics/bootstrap.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,8 +13,8 @@ enum { BENEFIT, REFERENCE_BENEFIT, OVER_DEFAULT, OVER_REFERENCE, FIGURES };
 enum { PLACES = RZ_DECISION_POINTS_MAX + 1 };
 
 typedef struct reach {
-    uint8_t
-        *thresholds[SCORES]; /* [n] owned: how many of the thresholds the score is at or above */
+    rz_decision *decision;
+    uint8_t *thresholds[SCORES]; /* [n] owned: how many of them the score is at or above */
     const uint8_t *label;
     size_t n;
 } reach;
@@ -49,16 +48,18 @@ static double benefit(double true_positives, double false_positives, double n, d
     return (true_positives - false_positives * threshold / (1.0 - threshold)) / n;
 }
 
-/* The figures of point k, whose threshold is reached from place k + 1 on. */
-static void figures_at(const treated *t, size_t k, double threshold, double out[FIGURES],
-                       double *treat_all)
+static double treat_all(const treated *t, double threshold)
 {
-    double all = benefit(t->positives, t->total - t->positives, t->total, threshold);
+    return benefit(t->positives, t->total - t->positives, t->total, threshold);
+}
+
+/* The figures of point k, whose threshold is reached from place k + 1 on. */
+static void figures_at(const treated *t, size_t k, double threshold, double out[FIGURES])
+{
     for (int s = 0; s < SCORES; s++)
         out[s] = benefit(t->positive[s][k + 1], t->negative[s][k + 1], t->total, threshold);
-    out[OVER_DEFAULT] = out[BENEFIT] - fmax(all, 0.0);
+    out[OVER_DEFAULT] = out[BENEFIT] - fmax(treat_all(t, threshold), 0.0);
     out[OVER_REFERENCE] = out[BENEFIT] - out[REFERENCE_BENEFIT];
-    *treat_all = all;
 }
 
 static void place_thresholds(rz_decision *d)
@@ -95,53 +96,36 @@ static rz_interval *target(rz_decision_point *p, int figure)
     return all[figure];
 }
 
-static rz_status bootstrap(const reach *r, unsigned n_bootstraps, uint64_t seed, rz_decision *d,
-                           rz_error *error)
+static void figures_of(void *patients, const uint32_t *count, double *out)
 {
-    size_t cells, bytes;
-    double *values = NULL, figures[FIGURES], unused;
-    uint32_t *count = malloc(r->n * sizeof *count);
-    if (rz_size_mul(n_bootstraps, d->n_points * FIGURES, &cells) &&
-        rz_size_mul(cells, sizeof *values, &bytes))
-        values = malloc(bytes);
-    rz_status status = RZ_OK;
-    if (count == NULL || values == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %u bootstraps of a decision curve",
-                         n_bootstraps);
-    for (unsigned b = 0; status == RZ_OK && b < n_bootstraps; b++) {
-        treated t;
-        rz_resample(seed, b, r->n, count);
-        count_treated(r, count, &t);
-        for (size_t k = 0; k < d->n_points; k++) {
-            figures_at(&t, k, d->point[k].threshold, figures, &unused);
-            for (int f = 0; f < FIGURES; f++)
-                values[(k * FIGURES + (size_t)f) * n_bootstraps + b] = figures[f];
-        }
-    }
-    for (size_t k = 0; status == RZ_OK && k < d->n_points; k++)
-        for (int f = 0; f < FIGURES; f++) {
-            rz_interval *i = target(&d->point[k], f);
-            rz_percentiles(values + (k * FIGURES + (size_t)f) * n_bootstraps, n_bootstraps, &i->low,
-                           &i->high);
-        }
-    free(values);
-    free(count);
-    return status;
+    const reach *r = patients;
+    const rz_decision *d = r->decision;
+    treated t;
+    count_treated(r, count, &t);
+    for (size_t k = 0; k < d->n_points; k++)
+        figures_at(&t, k, d->point[k].threshold, out + k * FIGURES);
 }
 
-static void points_of(const reach *r, rz_decision *d)
+static rz_status points_of(reach *r, unsigned n_bootstraps, uint64_t seed, rz_error *error)
 {
+    rz_decision *d = r->decision;
+    rz_interval *all[RZ_DECISION_POINTS_MAX * FIGURES];
+    const rz_bootstrap curve = {.n = r->n,
+                                .figures = figures_of,
+                                .sample = r,
+                                .target = all,
+                                .n_figures = d->n_points * FIGURES};
     treated t;
     count_treated(r, NULL, &t);
     for (size_t k = 0; k < d->n_points; k++) {
         rz_decision_point *p = &d->point[k];
-        double figures[FIGURES];
-        figures_at(&t, k, p->threshold, figures, &p->treat_all);
+        p->treat_all = treat_all(&t, p->threshold);
         p->true_positives = (size_t)t.positive[MODEL][k + 1];
         p->treated = p->true_positives + (size_t)t.negative[MODEL][k + 1];
         for (int f = 0; f < FIGURES; f++)
-            *target(p, f) = (rz_interval){.value = figures[f], .low = NAN, .high = NAN};
+            all[k * FIGURES + (size_t)f] = target(p, f);
     }
+    return rz_bootstrap_intervals(&curve, n_bootstraps, seed, error);
 }
 
 rz_status rz_decision_compute(const double *model, const double *reference, const uint8_t *label,
@@ -150,7 +134,7 @@ rz_status rz_decision_compute(const double *model, const double *reference, cons
 {
     const double *const score[SCORES] = {model, reference};
     rz_decision d = {.n = n, .prevalence = NAN};
-    reach r = {.label = label, .n = n};
+    reach r = {.decision = &d, .label = label, .n = n};
     rz_status status = RZ_OK;
     for (size_t i = 0; i < n; i++) {
         for (int s = 0; s < SCORES; s++)
@@ -175,10 +159,8 @@ rz_status rz_decision_compute(const double *model, const double *reference, cons
         for (size_t i = 0; status == RZ_OK && i < n; i++)
             r.thresholds[s][i] = reached(&d, score[s][i]);
     }
-    if (status == RZ_OK) {
-        points_of(&r, &d);
-        status = n_bootstraps > 0 ? bootstrap(&r, n_bootstraps, seed, &d, error) : RZ_OK;
-    }
+    if (status == RZ_OK)
+        status = points_of(&r, n_bootstraps, seed, error);
     for (int s = 0; s < SCORES; s++)
         free(r.thresholds[s]);
     if (status == RZ_OK)

@@ -4,6 +4,7 @@
 
 #include "base/portable_math.h"
 #include "base/size.h"
+#include "metrics/bootstrap.h"
 #include "metrics/logistic.h"
 #include "metrics/rank.h"
 
@@ -63,8 +64,9 @@ static bool both_classes(const sample *s, const uint32_t *count)
     return seen[0] && seen[1];
 }
 
-static void figures_of(const sample *s, const uint32_t *count, double out[FIGURES])
+static void figures_of(void *whole, const uint32_t *count, double *out)
 {
+    const sample *s = whole;
     double beta[2] = {s->fitted[0], s->fitted[1]}, shift = s->shift;
     rz_rank_figures(s->ranked, s->n, count, &out[AUROC], &out[PRECISION]);
     walk_figures(s, count, out);
@@ -160,39 +162,10 @@ static const char *reason_for(const rz_metrics *m)
     return NULL;
 }
 
-static rz_status bootstrap(const sample *s, unsigned n_bootstraps, uint64_t seed,
-                           rz_interval *const target[FIGURES], rz_error *error)
-{
-    size_t cells, bytes;
-    double *values = NULL;
-    uint32_t *count = malloc((s->n > 0 ? s->n : 1) * sizeof *count);
-    if (rz_size_mul(n_bootstraps, FIGURES, &cells) && rz_size_mul(cells, sizeof *values, &bytes))
-        values = malloc(bytes);
-    rz_status status = RZ_OK;
-    if (count == NULL || values == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %u bootstraps of %zu patients",
-                         n_bootstraps, s->n);
-    for (unsigned b = 0; status == RZ_OK && b < n_bootstraps; b++) {
-        double figures[FIGURES];
-        rz_resample(seed, b, s->n, count);
-        figures_of(s, count, figures);
-        for (int f = 0; f < FIGURES; f++)
-            values[(size_t)f * n_bootstraps + b] = figures[f];
-    }
-    for (int f = 0; status == RZ_OK && f < FIGURES; f++)
-        if (!isnan(target[f]->value))
-            rz_percentiles(values + (size_t)f * n_bootstraps, n_bootstraps, &target[f]->low,
-                           &target[f]->high);
-    free(values);
-    free(count);
-    return status;
-}
-
 rz_status rz_metrics_compute(const double *probability, const uint8_t *label, size_t n,
                              unsigned n_bootstraps, uint64_t seed, rz_metrics *out, rz_error *error)
 {
     sample s = {0};
-    double figures[FIGURES];
     rz_metrics m = {.n = n};
     rz_status status = sample_new(probability, label, n, &s, error);
     if (status != RZ_OK)
@@ -206,71 +179,57 @@ rz_status rz_metrics_compute(const double *probability, const uint8_t *label, si
                                           [RATIO] = &m.observed_to_expected};
     for (size_t i = 0; i < n; i++)
         m.positives += label[i] != 0;
-    figures_of(&s, NULL, figures);
-    for (int f = 0; f < FIGURES; f++)
-        *target[f] = (rz_interval){.value = figures[f], .low = NAN, .high = NAN};
-    deciles_of(&s, &m);
-    m.reason = reason_for(&m);
-    if (n > 0 && n_bootstraps > 0)
-        status = bootstrap(&s, n_bootstraps, seed, target, error);
-    if (status == RZ_OK)
+    const rz_bootstrap figures = {
+        .n = n, .figures = figures_of, .sample = &s, .target = target, .n_figures = FIGURES};
+    status = rz_bootstrap_intervals(&figures, n_bootstraps, seed, error);
+    if (status == RZ_OK) {
+        deciles_of(&s, &m);
+        m.reason = reason_for(&m);
         *out = m;
+    }
     free(s.logit);
     free(s.ranked);
     return status;
 }
 
-/* The differences on the same resamples of both scores. */
-static void compare_resamples(const rz_ranked *a, const rz_ranked *b, size_t n,
-                              unsigned n_bootstraps, uint64_t seed, uint32_t *count, double *auroc,
-                              double *precision)
+/* Two scores of the same patients. */
+typedef struct pair {
+    rz_ranked *first, *second; /* owned */
+    size_t n;
+} pair;
+
+enum { AUROC_DIFFERENCE, PRECISION_DIFFERENCE, DIFFERENCES };
+
+static void differences_of(void *both, const uint32_t *count, double *out)
 {
-    for (unsigned i = 0; i < n_bootstraps; i++) {
-        double first[2], second[2];
-        rz_resample(seed, i, n, count);
-        rz_rank_figures(a, n, count, &first[0], &first[1]);
-        rz_rank_figures(b, n, count, &second[0], &second[1]);
-        auroc[i] = first[0] - second[0];
-        precision[i] = first[1] - second[1];
-    }
+    const pair *p = both;
+    double first[DIFFERENCES], second[DIFFERENCES];
+    rz_rank_figures(p->first, p->n, count, &first[0], &first[1]);
+    rz_rank_figures(p->second, p->n, count, &second[0], &second[1]);
+    out[AUROC_DIFFERENCE] = first[0] - second[0];
+    out[PRECISION_DIFFERENCE] = first[1] - second[1];
 }
 
 rz_status rz_metrics_compare(const double *a, const double *b, const uint8_t *label, size_t n,
                              unsigned n_bootstraps, uint64_t seed, rz_interval *auroc,
                              rz_interval *average_precision, rz_error *error)
 {
+    rz_interval *const target[DIFFERENCES] = {
+        [AUROC_DIFFERENCE] = auroc, [PRECISION_DIFFERENCE] = average_precision};
     for (size_t i = 0; i < n; i++)
         if (isnan(a[i]) || isnan(b[i]))
             return rz_fail(error, RZ_E_RANGE, "row %zu of %zu: a score is not a number", i, n);
-    rz_status status = RZ_OK;
-    size_t bytes;
-    rz_ranked *first = rz_rank(a, label, n), *second = rz_rank(b, label, n);
-    uint32_t *count = malloc((n > 0 ? n : 1) * sizeof *count);
-    double *values = NULL;
-    if (rz_size_mul((size_t)n_bootstraps * 2 + 1, sizeof *values, &bytes))
-        values = malloc(bytes);
-    if (first == NULL || second == NULL || count == NULL || values == NULL) {
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to compare scores of %zu patients", n);
-        goto out;
-    }
-    double one[2], other[2];
-    rz_rank_figures(first, n, NULL, &one[0], &one[1]);
-    rz_rank_figures(second, n, NULL, &other[0], &other[1]);
-    *auroc = (rz_interval){.value = one[0] - other[0], .low = NAN, .high = NAN};
-    *average_precision = (rz_interval){.value = one[1] - other[1], .low = NAN, .high = NAN};
-    if (n > 0 && n_bootstraps > 0) {
-        compare_resamples(first, second, n, n_bootstraps, seed, count, values,
-                          values + n_bootstraps);
-        if (!isnan(auroc->value))
-            rz_percentiles(values, n_bootstraps, &auroc->low, &auroc->high);
-        if (!isnan(average_precision->value))
-            rz_percentiles(values + n_bootstraps, n_bootstraps, &average_precision->low,
-                           &average_precision->high);
-    }
-out:
-    free(first);
-    free(second);
-    free(count);
-    free(values);
+    pair p = {.first = rz_rank(a, label, n), .second = rz_rank(b, label, n), .n = n};
+    const rz_bootstrap differences = {.n = n,
+                                      .figures = differences_of,
+                                      .sample = &p,
+                                      .target = target,
+                                      .n_figures = DIFFERENCES};
+    rz_status status =
+        p.first != NULL && p.second != NULL
+            ? rz_bootstrap_intervals(&differences, n_bootstraps, seed, error)
+            : rz_fail(error, RZ_E_NO_MEMORY, "no memory to compare scores of %zu patients", n);
+    free(p.first);
+    free(p.second);
     return status;
 }

@@ -3,8 +3,8 @@
 
 #include "base/portable_math.h"
 #include "base/size.h"
+#include "metrics/bootstrap.h"
 #include "metrics/logistic.h"
-#include "metrics/rank.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ typedef struct rows {
     double *x, *y;  /* [2n], [n] logits of both; x twice */
     double *weight; /* [2n] the true risk, and its rest */
     uint8_t *label; /* [2n] owned: with the outcome and without it, a fractional outcome's halves */
-    uint32_t *count;  /* [2n] owned: times a resample has each */
+    uint32_t *count;  /* [2n] owned: a resample's counts, twice */
     double fitted[2]; /* of the whole sample, where fits of resamples start from */
     size_t n;
 } rows;
@@ -43,8 +43,9 @@ static double mean_slope(const rows *r, const uint32_t *count, double beta[2])
     return rz_logistic_solve(&problem, beta) ? beta[1] : NAN;
 }
 
-static void figures_of(const rows *r, const uint32_t *count, double out[FIGURES])
+static void figures_of(void *all, const uint32_t *count, double *out)
 {
+    rows *r = all;
     double beta[2] = {r->fitted[0], r->fitted[1]};
     double predicted = 0.0, truth = 0.0, total = 0.0, mean_x = 0.0, mean_y = 0.0;
     double xx = 0.0, xy = 0.0;
@@ -68,33 +69,11 @@ static void figures_of(const rows *r, const uint32_t *count, double out[FIGURES]
     out[SLOPE] = varied ? xy / xx : NAN;
     out[INTERCEPT] = varied ? mean_y - out[SLOPE] * mean_x : NAN;
     bool mixed = truth > 0.0 && truth < total;
-    out[MEAN_SLOPE] = varied && mixed ? mean_slope(r, count, beta) : NAN;
-}
-
-static rz_status bootstrap(const rows *r, unsigned n_bootstraps, uint64_t seed,
-                           rz_interval *const target[FIGURES], rz_error *error)
-{
-    size_t cells, bytes;
-    double *values = NULL, figures[FIGURES];
-    if (rz_size_mul(n_bootstraps, FIGURES, &cells) && rz_size_mul(cells, sizeof *values, &bytes))
-        values = malloc(bytes);
-    rz_status status = RZ_OK;
-    if (values == NULL)
-        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %u bootstraps of %zu true risks",
-                         n_bootstraps, r->n);
-    for (unsigned b = 0; status == RZ_OK && b < n_bootstraps; b++) {
-        rz_resample(seed, b, r->n, r->count);
-        memcpy(r->count + r->n, r->count, r->n * sizeof *r->count);
-        figures_of(r, r->count, figures);
-        for (int f = 0; f < FIGURES; f++)
-            values[(size_t)f * n_bootstraps + b] = figures[f];
+    if (count != NULL) {
+        memcpy(r->count, count, r->n * sizeof *count);
+        memcpy(r->count + r->n, count, r->n * sizeof *count);
     }
-    for (int f = 0; status == RZ_OK && f < FIGURES; f++)
-        if (!isnan(target[f]->value))
-            rz_percentiles(values + (size_t)f * n_bootstraps, n_bootstraps, &target[f]->low,
-                           &target[f]->high);
-    free(values);
-    return status;
+    out[MEAN_SLOPE] = varied && mixed ? mean_slope(r, count != NULL ? r->count : NULL, beta) : NAN;
 }
 
 static void rows_done(rows *r)
@@ -152,7 +131,7 @@ rz_status rz_truth_compute(const double *predicted, const double *truth, size_t 
                                           [SLOPE] = &t.slope,
                                           [INTERCEPT] = &t.intercept,
                                           [MEAN_SLOPE] = &t.mean_slope};
-    double figures[FIGURES], sum_predicted = 0.0, sum_true = 0.0;
+    double sum_predicted = 0.0, sum_true = 0.0;
     rows r;
     if (n == 0) {
         *out = t;
@@ -169,11 +148,9 @@ rz_status rz_truth_compute(const double *predicted, const double *truth, size_t 
     t.mean_true = sum_true / (double)n;
     if (sum_true > 0.0 && sum_true < (double)n && isnan(mean_slope(&r, NULL, r.fitted)))
         r.fitted[0] = r.fitted[1] = 0.0;
-    figures_of(&r, NULL, figures);
-    for (int f = 0; f < FIGURES; f++)
-        target[f]->value = figures[f];
-    if (n_bootstraps > 0)
-        status = bootstrap(&r, n_bootstraps, seed, target, error);
+    const rz_bootstrap figures = {
+        .n = n, .figures = figures_of, .sample = &r, .target = target, .n_figures = FIGURES};
+    status = rz_bootstrap_intervals(&figures, n_bootstraps, seed, error);
     rows_done(&r);
     if (status == RZ_OK)
         *out = t;
