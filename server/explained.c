@@ -5,6 +5,7 @@
 #include "log.h"
 #include "metrics.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 enum { TEXT_BYTES_MAX = 1 << 16 }; /* of one risk */
@@ -50,7 +51,7 @@ static size_t risks_in(const rz_risk *rows, size_t n)
 {
     size_t risks = 0;
     for (size_t i = 0; i < n; i++)
-        risks += rows[i].eligibility.reason == RZ_REASON_NONE;
+        risks += !isnan(rows[i].probability);
     return risks;
 }
 
@@ -156,8 +157,9 @@ write_op *explained_keep(server *s, predict_job *j, size_t k, size_t i, int64_t 
     const predict_part *part = &j->parts[k];
     rz_error error = {0};
     size_t risks = risks_in(part->risks + i * part->n_heads, part->n_heads);
+    bool task = part->onsets.n_codes + part->onsets.top == 0; /* onsets have no score to keep */
     metrics_explained(s->metrics, 0, risks);
-    keep_op *o = risks > 0 && s->config.rescore ? calloc(1, sizeof *o) : NULL;
+    keep_op *o = risks > 0 && task && s->config.rescore ? calloc(1, sizeof *o) : NULL;
     if (o == NULL)
         return NULL;
     job_init(&o->op.job, NULL, destroy);

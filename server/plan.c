@@ -26,17 +26,6 @@ static bool top_read(const char *text, unsigned *out)
     return value >= 1 && value <= RZ_ONSET_TOP_MAX;
 }
 
-static bool asks_onset(const question *q)
-{
-    bool asks = q->top > 0;
-    for (const char *t = q->tasks; !asks && t != NULL && *t != '\0';) {
-        size_t n = strcspn(t, ",");
-        asks = onset_named(t, n);
-        t += n + (t[n] == ',' ? 1 : 0);
-    }
-    return asks;
-}
-
 bool question_read(request *r, question *out)
 {
     const char *as_of = request_query(r, "as_of"), *explain = request_query(r, "explain"),
@@ -61,11 +50,6 @@ bool question_read(request *r, question *out)
     if (top != NULL && !top_read(top, &out->top)) {
         problem_answerf(r, PROBLEM_BAD_PARAMETER, "top is the number of onsets to list, 1 to %d",
                         RZ_ONSET_TOP_MAX);
-        return false;
-    }
-    if (out->explain > 0 && asks_onset(out)) {
-        problem_answerf(r, PROBLEM_BAD_PARAMETER,
-                        "explain= is answered for tasks, not for onsets; ask for them apart");
         return false;
     }
     return true;
@@ -349,7 +333,8 @@ static bool ask_onsets(const plan *p, predict_part *part)
     uint32_t *codes = rz_arena_alloc(&part->job->arena, p->n_onsets + 1, sizeof *codes);
     for (size_t i = 0; codes != NULL && i < p->n_onsets; i++)
         codes[i] = p->onsets[i].code;
-    part->onsets = (rz_onset_query){.codes = codes, .n_codes = p->n_onsets, .top = p->top};
+    part->onsets = (rz_onset_query){
+        .codes = codes, .n_codes = p->n_onsets, .top = p->top, .explain = p->explain};
     part->n_heads = p->n_onsets + p->top;
     return codes != NULL;
 }
@@ -598,7 +583,7 @@ static void write_onset(json_out *o, const plan *p, const predict_job *j, size_t
     if (risk->eligibility.reason != RZ_REASON_NONE) {
         write_reason(o, &task, &risk->eligibility);
     } else {
-        write_numbers(o, risk, "calibration_curve_95_percent_posterior", "tuning", 0);
+        write_numbers(o, risk, "calibration_curve_95_percent_posterior", "tuning", p->explain);
         json_out_member_real(o, "excess", risk->probability - risk->age_sex_average);
     }
     write_origin(o, w, part->replica, onset->sha256, onset->date);

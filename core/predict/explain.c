@@ -31,7 +31,9 @@ typedef struct explanation {
     size_t n_events;
     candidate *codes; /* [n_codes] distinct codes that the model reads, by token */
     size_t n_codes, n_variants;
-    size_t *heads; /* [n_heads] of the rows that have a risk */
+    const explained_logits *kind;
+    size_t stride; /* of its logits */
+    size_t *heads; /* [n_heads] of the rows that have a risk, as rz_family.attribute counts them */
     size_t n_heads;
     double *counts;           /* [n_heads, n_codes] sums of attribution */
     uint32_t *ranked;         /* [n_heads, n_codes] codes, the largest sum first */
@@ -40,7 +42,7 @@ typedef struct explanation {
     rz_timeline *timelines;   /* [n_variants] */
     const rz_timeline **list; /* [n_variants] */
     int32_t *days;            /* [n_variants] */
-    float *logits;            /* [n_variants, all heads] */
+    float *logits;            /* [n_variants, stride] */
 } explanation;
 
 static void explanation_done(explanation *e)
@@ -197,7 +199,7 @@ static rz_status make_variants(explanation *e, const rz_model *model, const rz_t
     e->timelines = calloc(n, sizeof *e->timelines);
     e->list = calloc(n, sizeof *e->list);
     e->days = calloc(n, sizeof *e->days);
-    e->logits = calloc(n, model->n_heads * sizeof *e->logits);
+    e->logits = calloc(n, e->stride * sizeof *e->logits);
     if (e->left == NULL || e->timelines == NULL || e->list == NULL || e->days == NULL ||
         e->logits == NULL)
         return no_memory(error);
@@ -235,14 +237,13 @@ static void insert(rz_risk *row, unsigned limit, const rz_contribution *contribu
 static void confirm(const explanation *e, const rz_predictor *predictor, const uint32_t *ranked,
                     unsigned limit, rz_risk *row)
 {
-    const rz_model *model = predictor->checkpoint.model;
+    const rz_vocabulary *vocabulary = predictor->checkpoint.model->vocabulary;
     for (size_t i = 0; i < tried(e); i++) {
         const candidate *code = &e->codes[ranked[i]];
-        const rz_vocabulary_entry *entry =
-            &model->vocabulary->entries[code->token - RZ_TOKEN_SPECIALS];
-        double without = (double)e->logits[code->variant * model->n_heads + row->head];
+        const rz_vocabulary_entry *entry = &vocabulary->entries[code->token - RZ_TOKEN_SPECIALS];
+        double without = (double)e->logits[code->variant * e->stride + row->head];
         rz_calibrated calibrated;
-        rz_calibration_apply(&predictor->heads[row->head].calibration, without, &calibrated);
+        e->kind->apply(predictor, row->head, without, &calibrated);
         rz_contribution contribution = {.kind = entry->kind,
                                         .system = entry->system,
                                         .first_day = code->first_day,
@@ -256,15 +257,22 @@ static void confirm(const explanation *e, const rz_predictor *predictor, const u
     }
 }
 
+/* Places that no code is left for have no reason, and no risk either. */
+static bool has_risk(const rz_risk *row)
+{
+    return !isnan(row->probability);
+}
+
 /* The risks of this patient, whose codes are to be ranked. */
-static rz_status collect_heads(explanation *e, const rz_risk *rows, size_t n_rows, rz_error *error)
+static rz_status collect_heads(explanation *e, const rz_predictor *predictor, const rz_risk *rows,
+                               size_t n_rows, rz_error *error)
 {
     e->heads = calloc(n_rows, sizeof *e->heads);
     if (e->heads == NULL)
         return no_memory(error);
     for (size_t k = 0; k < n_rows; k++)
-        if (rows[k].eligibility.reason == RZ_REASON_NONE)
-            e->heads[e->n_heads++] = rows[k].head;
+        if (has_risk(&rows[k]))
+            e->heads[e->n_heads++] = e->kind->first(predictor) + rows[k].head;
     return RZ_OK;
 }
 
@@ -287,24 +295,23 @@ static rz_status leave_out(explanation *e, rz_predictor *predictor, const rz_tim
     if (status == RZ_OK)
         status = make_variants(e, model, timeline, as_of, error);
     if (status == RZ_OK)
-        status = predictor_run(predictor, e->list, e->days, e->n_variants, tokens_max, e->logits,
-                               NULL, error);
+        status =
+            e->kind->run(predictor, e->list, e->days, e->n_variants, tokens_max, e->logits, error);
     return status;
 }
 
-rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline, int32_t as_of,
-                            const rz_predict_options *options, rz_risk *rows, size_t n_rows,
-                            rz_error *error)
+rz_status predictor_explain(rz_predictor *predictor, const explained_logits *kind,
+                            const rz_timeline *timeline, int32_t as_of, unsigned limit,
+                            size_t tokens_max, rz_risk *rows, size_t n_rows, rz_error *error)
 {
-    unsigned limit =
-        options->explain < RZ_CONTRIBUTIONS_MAX ? options->explain : RZ_CONTRIBUTIONS_MAX;
-    explanation e = {0};
+    explanation e = {.kind = kind, .stride = kind->stride(predictor)};
     size_t at = 0;
-    rz_status status = collect_heads(&e, rows, n_rows, error);
+    limit = limit < RZ_CONTRIBUTIONS_MAX ? limit : RZ_CONTRIBUTIONS_MAX;
+    rz_status status = collect_heads(&e, predictor, rows, n_rows, error);
     if (status == RZ_OK && e.n_heads > 0)
-        status = leave_out(&e, predictor, timeline, as_of, options->batch_tokens_max, error);
+        status = leave_out(&e, predictor, timeline, as_of, tokens_max, error);
     for (size_t k = 0; k < n_rows && status == RZ_OK && e.n_codes > 0; k++)
-        if (rows[k].eligibility.reason == RZ_REASON_NONE)
+        if (has_risk(&rows[k]))
             confirm(&e, predictor, e.ranked + at++ * e.n_codes, limit, &rows[k]);
     explanation_done(&e);
     return status;

@@ -1,5 +1,5 @@
 /* Answers onset questions: the head gives every code at once, those that are asked for and the
- * largest excess risks become rows. The same encoder pass as for tasks; nothing is explained. */
+ * largest excess risks become rows. The same encoder pass as for tasks. */
 #include "predict/predictor_own.h"
 
 #include "base/size.h"
@@ -168,6 +168,61 @@ static rz_status finish_rows(const call *c, const rz_timeline *timeline, int32_t
     return RZ_OK;
 }
 
+/* ---- explanations ---------------------------------------------------------------------------- */
+
+/* Onsets come behind the task heads, which such a model may have as well. */
+static size_t first_onset(const rz_predictor *p)
+{
+    return p->checkpoint.model->n_heads;
+}
+
+static size_t onset_stride(const rz_predictor *p)
+{
+    return rz_onset_stride(p->onset.n_codes);
+}
+
+static rz_status run_onsets(rz_predictor *p, const rz_timeline *const *timelines,
+                            const int32_t *as_of, size_t n, size_t tokens_max, float *logits,
+                            rz_error *error)
+{
+    const rz_model *model = p->checkpoint.model;
+    rz_outputs outputs;
+    rz_status status = RZ_OK;
+    for (size_t first = 0, k; status == RZ_OK && first < n; first += k) {
+        k = predictor_group(model, timelines, first, n, tokens_max);
+        status = model->family->batch_build(model, timelines + first, as_of + first, k, &p->batch,
+                                            error);
+        if (status == RZ_OK)
+            status = model->family->forward(model, &p->batch, &outputs, p->scratch, error);
+        if (status == RZ_OK)
+            status = model->family->onsets(model, 0, k, logits + first * onset_stride(p),
+                                           p->scratch, error);
+    }
+    return status;
+}
+
+static void apply_onset(const rz_predictor *p, size_t code, double logit, rz_calibrated *out)
+{
+    rz_onset_apply(&p->onset.codes[code], logit, out);
+}
+
+static const explained_logits onset_logits = {
+    .first = first_onset, .stride = onset_stride, .run = run_onsets, .apply = apply_onset};
+
+static rz_status explain_batch(const call *c, const rz_timeline *const *timelines,
+                               const int32_t *as_of, size_t n, size_t tokens_max, rz_risk *out,
+                               rz_error *error)
+{
+    rz_status status = RZ_OK;
+    for (size_t i = 0; status == RZ_OK && c->query->explain > 0 && i < n; i++)
+        status = predictor_explain(c->predictor, &onset_logits, timelines[i], as_of[i],
+                                   c->query->explain, tokens_max, out + i * c->per_patient,
+                                   c->per_patient, error);
+    return status;
+}
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
 /* One packed batch: tokens of all, and the model's pass if anyone wants a risk. */
 static rz_status run_batch(const call *c, const rz_timeline *const *timelines, const int32_t *as_of,
                            size_t n, rz_risk *out, rz_error *error)
@@ -217,6 +272,9 @@ rz_status rz_predictor_onsets(rz_predictor *predictor, const rz_timeline *const 
         k = predictor_group(predictor->checkpoint.model, timelines, first, n, batch_tokens_max);
         status =
             run_batch(&c, timelines + first, as_of + first, k, out + first * c.per_patient, error);
+        if (status == RZ_OK)
+            status = explain_batch(&c, timelines + first, as_of + first, k, batch_tokens_max,
+                                   out + first * c.per_patient, error);
     }
     call_done(&c);
     return status;

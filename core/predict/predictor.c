@@ -279,6 +279,36 @@ void predictor_finish_row(const rz_predictor *predictor, double logit, rz_risk *
     risk->similar_positives = calibrated.similar_positives;
 }
 
+/* ---- what explanations rest on --------------------------------------------------------------- */
+
+static size_t first_head(const rz_predictor *predictor)
+{
+    (void)predictor;
+    return 0;
+}
+
+static size_t head_stride(const rz_predictor *predictor)
+{
+    return predictor->n_heads;
+}
+
+static rz_status run_heads(rz_predictor *predictor, const rz_timeline *const *timelines,
+                           const int32_t *as_of, size_t n, size_t tokens_max, float *logits,
+                           rz_error *error)
+{
+    return predictor_run(predictor, timelines, as_of, n, tokens_max, logits, NULL, error);
+}
+
+static void apply_head(const rz_predictor *predictor, size_t head, double logit, rz_calibrated *out)
+{
+    rz_calibration_apply(&predictor->heads[head].calibration, logit, out);
+}
+
+static const explained_logits head_logits = {
+    .first = first_head, .stride = head_stride, .run = run_heads, .apply = apply_head};
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
 /* Memory of one call, for n patients. */
 typedef struct call {
     size_t n_wanted;
@@ -362,8 +392,9 @@ rz_status rz_predictor_risks(rz_predictor *predictor, const rz_timeline *const *
                     predictor, (double)c.logits[i * predictor->n_heads + rows[k].head], &rows[k]);
         }
         if (i < c.n_wanted && options->explain > 0)
-            status = predictor_explain(predictor, timelines[c.order[i]], as_of[c.order[i]], options,
-                                       rows, n_rows, error);
+            status =
+                predictor_explain(predictor, &head_logits, timelines[c.order[i]], as_of[c.order[i]],
+                                  options->explain, options->batch_tokens_max, rows, n_rows, error);
     }
     if (status == RZ_OK && options->figures != NULL)
         *options->figures = predictor->figures;

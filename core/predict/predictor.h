@@ -119,7 +119,8 @@ enum { RZ_ONSET_TOP_MAX = 100 };
 typedef struct rz_onset_query {
     const uint32_t *codes; /* [n_codes] by their place in the vocabulary */
     size_t n_codes;
-    size_t top; /* also the largest excess risks over age and sex, at most so many */
+    size_t top;       /* also the largest excess risks over age and sex, at most so many */
+    unsigned explain; /* contributing codes of each risk, at most RZ_CONTRIBUTIONS_MAX; 0 = none */
 } rz_onset_query;
 
 /* Onset risks of n timelines: n x (n_codes + top) rows, patient by patient; the codes in the order

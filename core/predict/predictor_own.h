@@ -46,9 +46,21 @@ bool predictor_begin_row(const rz_predictor *predictor, size_t head, const rz_ti
                          int32_t as_of, rz_risk *risk);
 void predictor_finish_row(const rz_predictor *predictor, double logit, rz_risk *risk);
 
-/* Fills the contributions of the rows of one patient that have a risk. */
-RZ_MUST_CHECK rz_status predictor_explain(rz_predictor *predictor, const rz_timeline *timeline,
-                                          int32_t as_of, const rz_predict_options *options,
-                                          rz_risk *rows, size_t n_rows, rz_error *error);
+/* Which logits a row's risk comes from: those of task heads or those of onsets. row.head is a place
+ * among them. */
+typedef struct explained_logits {
+    size_t (*first)(const rz_predictor *predictor);  /* as rz_family.attribute counts logits */
+    size_t (*stride)(const rz_predictor *predictor); /* floats of one timeline's logits */
+    rz_status (*run)(rz_predictor *predictor, const rz_timeline *const *timelines,
+                     const int32_t *as_of, size_t n, size_t tokens_max, float *logits,
+                     rz_error *error); /* logits [n, stride] */
+    void (*apply)(const rz_predictor *predictor, size_t head, double logit, rz_calibrated *out);
+} explained_logits;
+
+/* Fills the contributions, at most `limit`, of the rows of one patient that have a risk. */
+RZ_MUST_CHECK rz_status predictor_explain(rz_predictor *predictor, const explained_logits *kind,
+                                          const rz_timeline *timeline, int32_t as_of,
+                                          unsigned limit, size_t tokens_max, rz_risk *rows,
+                                          size_t n_rows, rz_error *error);
 
 #endif

@@ -257,6 +257,28 @@ class Serving(unittest.TestCase):
         self.assertEqual(rows[1]["risks"], stored)
         self.assertEqual([r["id"] for r in rows], list(range(1, 60)))
 
+    def test_they_are_explained(self):
+        """Each with codes of its own; tasks beside them as ever, and kept for them alone."""
+        named = self.risks("task=onset:N189&explain=3")[0]
+        told = named["contributions"]
+        self.assertTrue(1 <= len(told) <= 3)
+        sizes = [abs(c["logit_change"]) for c in told]
+        self.assertEqual(sizes, sorted(sizes, reverse=True))
+        timeline = self.d.get(f"/v1/patients/p2/timeline?as_of={AS_OF}").json["events"]
+        for c in told:
+            same = [e for e in timeline if e["code"].startswith(c["code"])]
+            self.assertGreaterEqual(len(same), c["events"])
+        listed = 0
+        for patient in (f"p{n}" for n in (1, 2, 3, 4, 6, 7, 8)):
+            rows = self.risks("task=ckd&top=2&explain=2", patient)
+            self.assertEqual(rows[0]["task"], "ckd")
+            for risk in rows:
+                self.assertEqual("contributions" in risk, risk["probability"] is not None)
+            listed += len(rows) - 1
+        self.assertGreater(listed, 1)
+        self.assertEqual(self.risks("task=onset:N189&explain=3")[0], named)
+        self.assertNotIn("contributions", self.risks("task=onset:N189")[0])
+
     def test_what_is_refused(self):
         unknown = self.risks("task=onset:N999", status=404)
         self.assertEqual(unknown["type"], "urn:rezept:problems:unknown_task")
@@ -266,7 +288,7 @@ class Serving(unittest.TestCase):
         self.assertIn("atc A10BA02", self.risks("task=onset:atc:A10BA02", status=404)["detail"])
         for query, words in (("task=onset:icd10:1", "not ICD-10"), ("top=0", "1 to 100"),
                              ("top=101", "1 to 100"), ("top=x", "1 to 100"), ("top=-1", "1 to 100"),
-                             ("task=onset:N189&explain=3", "explain"), ("top=5&explain=1", "explain"),
+                             ("task=onset:N189&explain=9", "0 to 8"),
                              (f"task=onset:{'9' * 90}", "at most 63")):
             self.assertIn(words, self.risks(query, status=400)["detail"])
         self.assertIn("answers no onsets", self.risks("task=onset:N189&model=risks",

@@ -348,6 +348,66 @@ static void the_largest_excess_comes_first(void **state)
         fail_msg("%zu full lists and %zu others: the example shows too little", full, partly);
 }
 
+/* The row of one code without what one of the history's codes brings, from a history that is
+ * written anew. */
+static rz_risk without(size_t p, const char *code, size_t onset)
+{
+    static rz_timeline_event left[EVENTS_MAX];
+    const uint32_t asked = (uint32_t)onset;
+    const rz_onset_query query = {.codes = &asked, .n_codes = 1};
+    rz_timeline less = timelines[p];
+    const rz_timeline *one = &less;
+    rz_error error = {0};
+    rz_risk row;
+    less.events = left;
+    less.n_events = 0;
+    for (size_t i = 0; i < timelines[p].n_events; i++)
+        if (strcmp(timelines[p].events[i].code, code) != 0)
+            left[less.n_events++] = timelines[p].events[i];
+    check_ok(rz_predictor_onsets(predictor, &one, &as_of[p], 1, &query, 4096, &row, &error));
+    return row;
+}
+
+static size_t check_contributions(size_t p, const rz_risk *row)
+{
+    for (size_t i = 0; i < row->n_contributions; i++) {
+        const rz_contribution *c = &row->contributions[i];
+        rz_risk less = without(p, c->code, row->head);
+        if (less.eligibility.reason != RZ_REASON_NONE) /* the record became too short */
+            continue;
+        check_near(c->logit_change, row->logit - less.logit, 0.0);
+        check_near(c->risk_change, row->probability - less.probability, 0.0);
+        assert_true(i == 0 || fabs(c->logit_change) <= fabs(c[-1].logit_change));
+        assert_string_not_equal(c->code,
+                                vocabulary->entries[row->head].code); /* it is not recorded */
+    }
+    return row->n_contributions;
+}
+
+static void contributions_are_what_removal_changes(void **state)
+{
+    (void)state;
+    static const uint32_t codes[] = {8, 0, 3};
+    const rz_onset_query plain = {.codes = codes, .n_codes = 3, .top = 3},
+                         explained = {.codes = codes, .n_codes = 3, .top = 3, .explain = 2};
+    rz_risk *bare = onsets_of(0, PATIENTS, &plain, 300),
+            *all = onsets_of(0, PATIENTS, &explained, 300);
+    size_t told = 0, risks = 0;
+    for (size_t k = 0; k < (size_t)PATIENTS * 6; k++) {
+        assert_memory_equal(&bare[k].probability, &all[k].probability, sizeof(double));
+        assert_int_equal(bare[k].n_contributions, 0);
+        assert_true(all[k].n_contributions <= 2);
+        if (isnan(all[k].probability))
+            assert_int_equal(all[k].n_contributions, 0);
+        risks += !isnan(all[k].probability);
+        told += check_contributions(k / 6, &all[k]);
+    }
+    if (!(risks > 200 && told > risks))
+        fail_msg("%zu contributions of %zu risks: the example shows too little", told, risks);
+    free(bare);
+    free(all);
+}
+
 static void recorded_codes_are_named(void **state)
 {
     (void)state;
@@ -431,6 +491,7 @@ int main(void)
                                        cmocka_unit_test(the_band_is_that_of_the_posterior),
                                        cmocka_unit_test(a_patient_is_the_same_in_every_batch),
                                        cmocka_unit_test(the_largest_excess_comes_first),
+                                       cmocka_unit_test(contributions_are_what_removal_changes),
                                        cmocka_unit_test(recorded_codes_are_named),
                                        cmocka_unit_test(impossible_questions_are_refused),
                                        cmocka_unit_test(a_head_without_its_file_is_damage)};
