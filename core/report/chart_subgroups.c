@@ -71,6 +71,14 @@ static void draw_figure(rz_svg *svg, const panel *p, const rz_interval *i, doubl
     rz_svg_marker(svg, rz_plot_x(&p->plot, i->value), y, 4.5, p->shape, p->color);
 }
 
+/* The middle of the wider part beside the dashed line, for words that it would cross. */
+static double beside_line(const panel *p)
+{
+    double line = rz_plot_x(&p->plot, isfinite(p->at) ? p->at : p->plot.x.low);
+    double before = line - p->plot.left, after = PANEL - before;
+    return before > after ? line - before / 2.0 : line + after / 2.0;
+}
+
 static void draw_row(rz_svg *svg, const panel panels[2], size_t row, const char *by,
                      const char *name, size_t positives, const rz_metrics *m)
 {
@@ -84,7 +92,7 @@ static void draw_row(rz_svg *svg, const panel panels[2], size_t row, const char 
         if (m != NULL)
             draw_figure(svg, &panels[which], figure(m, which), y);
         else
-            rz_svg_text(svg, panels[which].plot.left + PANEL / 2.0, y + 4.0, 11.5, RZ_ANCHOR_MIDDLE,
+            rz_svg_text(svg, beside_line(&panels[which]), y + 4.0, 11.5, RZ_ANCHOR_MIDDLE,
                         RZ_COLOR_GREY, false, "too few");
     }
 }

@@ -57,15 +57,16 @@ static void overview(rz_page *p, const rz_report *r)
         rz_page_text(p, rz_facilities_text(&r->facilities, facilities));
     }
     rz_page_add(p, "</p>\n<p class=\"notice\">" RZ_REPORT_NOTICE
-                   "</p>\n<table><thead><tr><th>task</th>"
+                   "</p>\n<div class=\"scroll\"><table><thead><tr><th>task</th>"
                    "<th>patients</th><th>positive</th><th>AUROC</th><th>by age and sex</th>"
                    "<th>average precision</th><th>by age and sex</th>");
     rz_page_add(p, truth ? "<th>of the truth</th>" : "");
     rz_page_add(p, "<th>slope</th><th>observed / expected</th></tr></thead><tbody>\n");
     for (size_t i = 0; i < r->n_tasks; i++)
         overview_row(p, &r->tasks[i], truth);
-    rz_page_add(p,
-                "</tbody></table>\n<p class=\"soft\">In brackets: 95 % percentile intervals from ");
+    rz_page_add(
+        p,
+        "</tbody></table></div>\n<p class=\"soft\">In brackets: 95 % percentile intervals from ");
     rz_page_count(p, r->bootstraps);
     rz_page_add(p, " patient bootstraps (seed ");
     rz_page_count(p, (size_t)r->seed);
