@@ -175,7 +175,6 @@ static figures part_of(const figures *all, const planned_cell *c)
 
 static void estimate(const study_plan *p, const figures *all, planned_cell *c)
 {
-    enum { DRAWS = 6 };
     const study_settings *s = p->settings;
     const figures part = part_of(all, c), *f = &part;
     const char *flags = c->kind == STUDY_PRETRAIN   ? s->pretrain_flags
@@ -183,8 +182,9 @@ static void estimate(const study_plan *p, const figures *all, planned_cell *c)
                                                     : finetune_flags(s, c);
     double length = f->tokens / f->patients, copy = f->tokens * 2e-6; /* of the record, each time */
     double tasks = c->task == SIZE_MAX ? (double)s->n_tasks : 1.0;
+    double draws = flag(flags, "draws", 6.0); /* index days of a patient */
     if (c->kind == STUDY_BASELINE) {
-        double rows = c->labels > 0 ? (double)c->labels : DRAWS * f->patients;
+        double rows = c->labels > 0 ? (double)c->labels : draws * f->patients;
         c->seconds = copy + 2.0 + rows * 2e-3;
         c->bytes = 3e8 + f->patients * 2e4;
         return;
@@ -193,7 +193,7 @@ static void estimate(const study_plan *p, const figures *all, planned_cell *c)
     double measured = 0.3 * f->tokens * tasks * 1.3; /* tuning and held-out, by task */
     double learnt = 0.7 * f->tokens;
     if (c->kind == STUDY_FINETUNE)
-        learnt = (c->labels > 0 ? (double)c->labels : 0.7 * f->patients * DRAWS) * length;
+        learnt = (c->labels > 0 ? (double)c->labels : 0.7 * f->patients * draws) * length;
     /* Rows that --negatives leaves, of tasks whose outcome one row in twenty has. */
     if (c->kind == STUDY_FINETUNE && flag(flags, "negatives", 0.0) > 0.0)
         learnt *= fmin(1.0, 0.05 * tasks * (1.0 + flag(flags, "negatives", 0.0)));
