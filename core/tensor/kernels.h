@@ -106,7 +106,7 @@ typedef struct rz_kernels {
      * weight with n columns in panels of panel_columns columns, [depth, columns] each, the last one
      * narrower but of whole vectors; element (column j, depth p) comes from b[j · row + p ·
      * column], and one of row and column is 1. A product takes k depths from `first` on. */
-    size_t panel_columns;
+    size_t panel_columns, block_rows; /* block_rows: rows whose sums the registers hold */
     void (*pack_panel)(float *panels, const float *b, size_t row, size_t column, size_t n,
                        size_t depth, size_t panel);
     void (*product_packed)(size_t m, size_t n, size_t first, size_t k, const float *a, size_t lda,

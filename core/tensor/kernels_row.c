@@ -210,6 +210,7 @@ const rz_kernels RZ_ISA(kernels) = {
     .attention = RZ_ISA(attention),
     .attention_backward = RZ_ISA(attention_backward),
     .panel_columns = BLOCK_VECTORS * W,
+    .block_rows = BLOCK_ROWS,
     .pack_panel = RZ_ISA(pack_panel),
     .product_packed = RZ_ISA(product_packed),
     .product_transposed = RZ_ISA(product_transposed),

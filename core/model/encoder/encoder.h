@@ -143,6 +143,7 @@ struct rz_scratch {
     rz_tensor_path path;
     const rz_kernels *kernels; /* of the path */
     size_t slice;              /* feed-forward units of a step, a multiple of panel_columns */
+    size_t row_step;           /* rows of a product's register block, which a task is made of */
     encoder_weight weight[RZ_ENCODER_WEIGHTS_MAX];
     size_t n_weights;
     char *packed; /* their panels */
@@ -204,7 +205,7 @@ typedef struct encoder_pass {
     bool first_only; /* the last layer's queries are the [CLS] tokens only */
     size_t layer;    /* of the running stage */
     size_t rows;     /* its rows: n_tokens, or n_seqs where first_only */
-    size_t block;    /* of them in a task, forward */
+    size_t tasks;    /* that they are spread over, forward */
     size_t n_parts;  /* tasks into which the heads of a timeline are cut */
     encoder_job job[RZ_ENCODER_JOBS_MAX];
     size_t n_jobs, n_job_tasks;

@@ -6,10 +6,7 @@
 #include <math.h>
 #include <string.h>
 
-enum {
-    ROWS_STEP = 12,      /* blocks are of whole register blocks on every instruction set */
-    TASKS_PER_WORKER = 8 /* of attention, at least */
-};
+enum { TASKS_PER_WORKER = 8 /* of attention, at least */ };
 
 const encoder_norm *encoder_norm_after(const encoder_pass *p, size_t layer, int step)
 {
@@ -66,20 +63,28 @@ static void project(const encoder_pass *p, const encoder_worker *mine, size_t la
                       bias + h, out + h, 3 * h, mine->words);
 }
 
-/* Rows of a task, so that workers end together, and of this one. */
+/* Rows come in whole register blocks, spread evenly over the tasks, so that workers end together.
+ */
 static void run_blocks(encoder_pass *p, size_t n, rz_pool_fn *block)
 {
     size_t workers = rz_pool_size(p->model->pool), round = workers * RZ_ENCODER_BLOCK;
-    size_t tasks = workers * ((n + round - 1) / round);
-    p->block = (n + tasks - 1) / tasks;
-    p->block = (p->block + ROWS_STEP - 1) / ROWS_STEP * ROWS_STEP;
-    rz_pool_run(p->model->pool, (n + p->block - 1) / p->block, block, p);
+    size_t units = (n + p->s->row_step - 1) / p->s->row_step;
+    p->tasks = workers * ((n + round - 1) / round);
+    p->tasks = p->tasks < units ? p->tasks : units;
+    rz_pool_run(p->model->pool, p->tasks, block, p);
 }
 
-static size_t block_rows(const encoder_pass *p, size_t task, size_t n)
+static size_t block_first(const encoder_pass *p, size_t task, size_t n)
 {
-    size_t left = n - task * p->block;
-    return left < p->block ? left : p->block;
+    size_t step = p->s->row_step, first = (n + step - 1) / step * task / p->tasks * step;
+    return first < n ? first : n;
+}
+
+/* Where the rows of a task begin, of n, and how many they are: RZ_ENCODER_BLOCK at most. */
+static size_t block_rows(const encoder_pass *p, size_t task, size_t n, size_t *first)
+{
+    *first = block_first(p, task, n);
+    return block_first(p, task + 1, n) - *first;
 }
 
 /* Adds a token's recency, in two steps as the gradient goes back. */
@@ -99,8 +104,8 @@ static void embed_block(void *context, size_t task, unsigned worker)
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const float *codes = p->model->parameters + s->layout.codes;
-    size_t h = (size_t)p->model->config.hidden, first = task * p->block;
-    size_t rows = block_rows(p, task, p->n_tokens);
+    size_t h = (size_t)p->model->config.hidden, first;
+    size_t rows = block_rows(p, task, p->n_tokens, &first);
     bool pre = p->model->config.norm == RZ_NORM_PRE;
     float *keep = s->worker[worker].keep, *sum = s->worker[worker].y;
     for (size_t r = first; r < first + rows; r++) {
@@ -127,8 +132,8 @@ static void first_block(void *context, size_t task, unsigned worker)
     encoder_pass *p = context;
     rz_scratch *s = p->s;
     const float *x = encoder_layer(p, p->layer)->x;
-    size_t h = (size_t)p->model->config.hidden, first = task * p->block;
-    size_t rows = block_rows(p, task, p->n_seqs);
+    size_t h = (size_t)p->model->config.hidden, first;
+    size_t rows = block_rows(p, task, p->n_seqs, &first);
     for (size_t r = first; r < first + rows; r++) {
         size_t from = p->batch->offsets[p->first_seq + r] - p->first_token;
         memcpy(s->x_first + r * h, x + from * h, h * sizeof *x);
@@ -238,8 +243,8 @@ static void chain_block(void *context, size_t task, unsigned worker)
     rz_scratch *s = p->s;
     const encoder_worker *mine = &s->worker[worker];
     const encoder_layer_buffers *b = encoder_layer(p, p->layer);
-    size_t h = (size_t)p->model->config.hidden, first = task * p->block;
-    size_t rows = block_rows(p, task, p->rows);
+    size_t h = (size_t)p->model->config.hidden, first;
+    size_t rows = block_rows(p, task, p->rows, &first);
     const float *x = encoder_is_first_only(p, p->layer) ? s->x_first : b->x;
 
     rz_weight_product(&encoder_layer_weight(p, p->layer, RZ_ENCODER_OUTPUT)->forward, rows,

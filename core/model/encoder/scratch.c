@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { TILE_ROWS = 16 }; /* of products in low precision, where the CPU has tiles */
+
 /* A walk over the list: base NULL counts. `overflow` stands for sizes that no memory could hold. */
 typedef struct carver {
     char *base;
@@ -243,6 +245,8 @@ rz_status encoder_scratch_new(const rz_model *model, rz_scratch **out, rz_error 
     s->kernels = s->path.kernels;
     s->precision = model->precision;
     s->training_precision = model->training_precision;
+    bool low = s->precision != RZ_FLOAT32 || s->training_precision != RZ_FLOAT32;
+    s->row_step = low ? TILE_ROWS : s->kernels->block_rows;
     s->slice = RZ_ENCODER_SLICE / s->kernels->panel_columns * s->kernels->panel_columns;
     *out = s;
     return RZ_OK;
