@@ -75,15 +75,17 @@ typedef struct job { /* what all runs of one call share */
     rz_progress progress;
 } job;
 
+/* heads or onset, as the model has. */
 static rz_status write_pages(const job *j, const rz_run *run, const rz_dataset *dataset,
-                             const rz_head *heads, size_t n_heads, const rz_labels *labels,
-                             const rz_train_result *result, rz_error *error)
+                             const rz_head *heads, size_t n_heads, const rz_onset *onset,
+                             const rz_labels *labels, const rz_train_result *result,
+                             rz_error *error)
 {
     rz_status status = curves_write(run->out, error);
     if (status != RZ_OK)
         return status;
     return card_write(&(card){.folder = run->out,
-                              .title = "Risk model",
+                              .title = onset != NULL ? "Onset model" : "Risk model",
                               .model = j->base.model,
                               .result = result,
                               .options = j->options,
@@ -91,6 +93,7 @@ static rz_status write_pages(const job *j, const rz_run *run, const rz_dataset *
                               .n_options = RZ_COUNT(listed),
                               .heads = heads,
                               .n_heads = n_heads,
+                              .onset = onset,
                               .labels = labels,
                               .data_sha256 = rz_dataset_sha256(dataset),
                               .parent_sha256 = j->o.scratch ? "" : j->base.sha256,
@@ -139,7 +142,7 @@ static rz_status finetune(const job *j, const char *out, const rz_task *tasks, s
             rz_finetune(dataset, &run, &j->base, tasks, n, &j->o, heads, labels, &result, error);
     trained = status == RZ_OK;
     if (status == RZ_OK)
-        status = write_pages(j, &run, dataset, heads, n, labels, &result, error);
+        status = write_pages(j, &run, dataset, heads, n, NULL, labels, &result, error);
     if (status == RZ_OK)
         status = rz_run_finish(&run, error);
     if (status == RZ_OK) {
@@ -184,28 +187,6 @@ static void print_onset(const rz_onset *onset)
                  (long long)json_integer_value(json_object_get(m, "codes_above_age_sex")));
 }
 
-static rz_status onset_pages(const job *j, const rz_run *run, const rz_dataset *dataset,
-                             const rz_onset *onset, const rz_labels *labels,
-                             const rz_train_result *result, rz_error *error)
-{
-    rz_status status = curves_write(run->out, error);
-    if (status != RZ_OK)
-        return status;
-    return card_write(&(card){.folder = run->out,
-                              .title = "Onset model",
-                              .model = j->base.model,
-                              .result = result,
-                              .options = j->options,
-                              .option_names = listed,
-                              .n_options = RZ_COUNT(listed),
-                              .onset = onset,
-                              .labels = labels,
-                              .data_sha256 = rz_dataset_sha256(dataset),
-                              .parent_sha256 = j->o.scratch ? "" : j->base.sha256,
-                              .learnt_from = &j->learnt_from},
-                      error);
-}
-
 static rz_status finetune_onset(const job *j, const char *out, rz_error *error)
 {
     const rz_store_options store = rz_store_options_defaults();
@@ -229,7 +210,7 @@ static rz_status finetune_onset(const job *j, const char *out, rz_error *error)
         status = rz_onset_finetune(dataset, &run, &j->base, &j->o, &onset, labels, &result, error);
     if (status != RZ_OK)
         goto out;
-    status = onset_pages(j, &run, dataset, &onset, labels, &result, error);
+    status = write_pages(j, &run, dataset, NULL, 0, &onset, labels, &result, error);
     if (status == RZ_OK)
         status = rz_run_finish(&run, error);
     if (status == RZ_OK) {

@@ -192,7 +192,7 @@ static size_t fill_common(features *f, const rz_timeline *t, int32_t index_day, 
 {
     size_t n = 0;
     double age_sex[RZ_AGE_SEX_FEATURES];
-    double age = t->birth_day == RZ_DAY_NONE ? NAN : (index_day - t->birth_day) / 365.25;
+    double age = rz_age_years(t->birth_day, index_day);
     rz_age_sex_features(age, t->sex, age_sex);
     for (size_t i = 0; i < RZ_AGE_SEX_FEATURES; i++)
         f->value[n++] = (float)age_sex[i];

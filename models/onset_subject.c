@@ -74,12 +74,6 @@ static rz_status reserve(onset_subject *s, size_t n, rz_error *error)
     return RZ_OK;
 }
 
-static double age_years(const rz_timeline *timeline, int32_t as_of)
-{
-    return timeline->birth_day == RZ_DAY_NONE ? (double)NAN
-                                              : (as_of - timeline->birth_day) / 365.25;
-}
-
 static rz_status score(void *context, size_t task, const rz_timeline *const *timelines,
                        const int32_t *as_of, size_t n, evaluate_score *out, rz_error *error)
 {
@@ -100,8 +94,8 @@ static rz_status score(void *context, size_t task, const rz_timeline *const *tim
         rz_calibrated calibrated;
         rz_calibration_apply(&t->calibration, logit, &calibrated);
         out[i].probability = calibrated.probability;
-        out[i].age_sex =
-            rz_age_sex_risk(t->age_sex_beta, age_years(timelines[i], as_of[i]), timelines[i]->sex);
+        out[i].age_sex = rz_age_sex_risk(
+            t->age_sex_beta, rz_age_years(timelines[i]->birth_day, as_of[i]), timelines[i]->sex);
     }
     return status;
 }

@@ -259,8 +259,7 @@ static void count_answers(replica *r, const predict_part *batch, const rz_predic
             int32_t birth = p->job->timelines[patient]->birth_day;
             if (isnan(risk->probability))
                 continue;
-            double age =
-                birth == RZ_DAY_NONE ? (double)NAN : (p->job->as_of[patient] - birth) / 365.25;
+            double age = rz_age_years(birth, p->job->as_of[patient]);
             size_t decile = drift_score_bin(r->drift, risk->head, risk->probability);
             r->figures.scores[risk->head][decile]++;
             drift_count(r->drift, risk, age);

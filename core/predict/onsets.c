@@ -39,13 +39,6 @@ static void call_done(call *c)
     free(c->excess);
 }
 
-static double age_years(const rz_timeline *timeline, int32_t as_of)
-{
-    if (timeline->birth_day == RZ_DAY_NONE)
-        return NAN;
-    return ((double)as_of - timeline->birth_day) / 365.25;
-}
-
 static rz_risk row_of(const rz_predictor *p, const rz_timeline *timeline, int32_t as_of,
                       const rz_eligibility *eligibility, size_t code)
 {
@@ -56,10 +49,11 @@ static rz_risk row_of(const rz_predictor *p, const rz_timeline *timeline, int32_
         .low = NAN,
         .high = NAN,
         .logit = NAN,
-        .age_sex_average = code == RZ_ONSET_NONE
-                               ? NAN
-                               : rz_age_sex_risk(p->onset.codes[code].age_sex_beta,
-                                                 age_years(timeline, as_of), timeline->sex),
+        .age_sex_average =
+            code == RZ_ONSET_NONE
+                ? NAN
+                : rz_age_sex_risk(p->onset.codes[code].age_sex_beta,
+                                  rz_age_years(timeline->birth_day, as_of), timeline->sex),
     };
 }
 
@@ -126,9 +120,9 @@ static void rank(const call *c, const rz_timeline *timeline, int32_t as_of, cons
         if (rz_onset_bit(c->recorded, code))
             continue;
         rz_onset_apply(&p->onset.codes[code], (double)logits[code], &calibrated);
-        double excess =
-            calibrated.probability - rz_age_sex_risk(p->onset.codes[code].age_sex_beta,
-                                                     age_years(timeline, as_of), timeline->sex);
+        double excess = calibrated.probability -
+                        rz_age_sex_risk(p->onset.codes[code].age_sex_beta,
+                                        rz_age_years(timeline->birth_day, as_of), timeline->sex);
         size_t at = n;
         while (at > 0 && c->excess[at - 1] < excess)
             at--;

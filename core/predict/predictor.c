@@ -236,21 +236,14 @@ rz_status predictor_run(rz_predictor *predictor, const rz_timeline *const *timel
 
 /* ---- risks ----------------------------------------------------------------------------------- */
 
-static double age_years(const rz_timeline *timeline, int32_t as_of)
-{
-    if (timeline->birth_day == RZ_DAY_NONE)
-        return NAN;
-    return ((double)as_of - timeline->birth_day) / 365.25;
-}
-
 bool predictor_begin_row(const rz_predictor *predictor, size_t h, const rz_timeline *timeline,
                          int32_t as_of, rz_risk *risk)
 {
     const rz_head *head = &predictor->heads[h];
     *risk = (rz_risk){.head = h, .probability = NAN, .low = NAN, .high = NAN, .logit = NAN};
     rz_task_eligible(&head->task, timeline, as_of, &risk->eligibility);
-    risk->age_sex_average =
-        rz_age_sex_risk(head->age_sex_beta, age_years(timeline, as_of), timeline->sex);
+    risk->age_sex_average = rz_age_sex_risk(
+        head->age_sex_beta, rz_age_years(timeline->birth_day, as_of), timeline->sex);
     return risk->eligibility.reason == RZ_REASON_NONE;
 }
 

@@ -16,6 +16,11 @@ static const struct {
                              {40, "40-49"}, {50, "50-59"}, {60, "60-69"},
                              {70, "70-79"}, {80, "80+"},   {NAN, "unknown"}};
 
+double rz_age_years(int32_t birth_day, int32_t day)
+{
+    return birth_day == RZ_DAY_NONE ? (double)NAN : ((double)day - birth_day) / 365.25;
+}
+
 size_t rz_age_band(double age_years)
 {
     size_t band = 0;

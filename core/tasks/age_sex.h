@@ -5,6 +5,9 @@
 
 #include "claims/event.h"
 
+/* Years of 365.25 days from birth to a day; NaN without a birth day. */
+double rz_age_years(int32_t birth_day, int32_t day);
+
 enum { RZ_AGE_BANDS = 8 }; /* that figures of subgroups are given for */
 
 /* 0 … RZ_AGE_BANDS - 1; RZ_AGE_BANDS for an unknown age. */

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "base/size.h"
+#include "tasks/age_sex.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -129,10 +130,8 @@ rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task, const rz_timelin
                                .index_day = index_day,
                                .split = rz_split_of(timeline->hash, seed),
                                .sex = timeline->sex,
-                               .age_years = NAN,
+                               .age_years = (float)rz_age_years(timeline->birth_day, index_day),
                                .facility = facility_on(days, n_days, index_day)};
-    if (timeline->birth_day != RZ_DAY_NONE)
-        member.age_years = (float)((index_day - timeline->birth_day) / 365.25);
     member.label = rz_task_outcome(task, timeline, index_day, &member.outcome_day);
     if (member.label) {
         cohort->positives++;
