@@ -19,6 +19,8 @@ static const rz_option table[] = {
      .help = "claims as NDJSON, written when all is done"},
     {"truth", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
      .help = "also true risks, as CSV"},
+    {"titles", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
+     .help = "also what the codes are called, as CSV for rezeptd --code-titles"},
     {"tasks", RZ_OPTION_TEXT, "models/tasks", .group = "Files", .value = "DIR",
      .help = "task files of the truth"},
     {"threads", RZ_OPTION_INT, "0", .min = 0, .max = 1024, .group = "Work", .value = "N",
@@ -60,6 +62,18 @@ static rz_status write_files(const rz_simulate_options *o, const rz_options *opt
     return RZ_OK;
 }
 
+static rz_status write_titles(const char *path, rz_error *error)
+{
+    rz_atomic_file file = {0};
+    rz_status status = rz_atomic_file_open(&file, path, error);
+    if (status == RZ_OK)
+        status = rz_simulate_titles(file.stream, error);
+    if (status == RZ_OK)
+        status = rz_atomic_file_commit(&file, error);
+    rz_atomic_file_abort(&file);
+    return status;
+}
+
 rz_status cmd_simulate(int argc, char *const *argv, rz_error *error)
 {
     static const char usage[] =
@@ -89,6 +103,8 @@ rz_status cmd_simulate(int argc, char *const *argv, rz_error *error)
         status = rz_pool_new((unsigned)rz_options_int(options, "threads"), &pool, error);
     if (status == RZ_OK)
         status = write_files(&o, options, pool, error);
+    if (status == RZ_OK && rz_options_text(options, "titles") != NULL)
+        status = write_titles(rz_options_text(options, "titles"), error);
 out:
     rz_pool_free(pool);
     rz_options_free(options);

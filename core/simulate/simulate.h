@@ -48,4 +48,9 @@ RZ_MUST_CHECK rz_status rz_simulate(const rz_simulate_options *options, rz_pool 
                                     FILE *truth, const rz_progress *progress,
                                     rz_simulate_summary *summary, rz_error *error);
 
+/* What the simulator's codes are called, as a table of titles (import/titles.h): diagnoses in
+ * English, drugs by ingredient, and in Japanese by product.
+ * Errors  RZ_E_IO, RZ_E_DISK_FULL. */
+RZ_MUST_CHECK rz_status rz_simulate_titles(FILE *out, rz_error *error);
+
 #endif

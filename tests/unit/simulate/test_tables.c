@@ -1,7 +1,10 @@
 #include "check.h"
 
+#include "import/titles.h"
+#include "simulate/simulate.h"
 #include "simulate/world.h"
 
+#include <unistd.h>
 #include <zlib.h>
 
 static rz_sim_world world;
@@ -112,10 +115,39 @@ static void drugs_are_in_the_price_list(void **state)
     assert_int_equal(missing, 0);
 }
 
+/* The written table can be read, and every code has its name. */
+static void titles_can_be_read(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_titles *titles = NULL;
+    rz_title found;
+    char path[] = "/tmp/rezept-titles-XXXXXX";
+    int file = mkstemp(path);
+    assert_true(file >= 0);
+    FILE *out = fdopen(file, "w");
+    assert_non_null(out);
+    check_ok(rz_simulate_titles(out, &error));
+    assert_int_equal(fclose(out), 0);
+    check_ok(rz_titles_read(path, &titles, &error));
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rz_titles_count(titles),
+                     rz_sim_n_diagnoses + rz_sim_n_backgrounds + rz_sim_n_drugs);
+    for (size_t i = 0; i < rz_sim_n_drugs; i++) {
+        assert_true(rz_titles_find(titles, RZ_SYSTEM_YJ, rz_sim_drugs[i].code, &found));
+        assert_string_equal(found.en, rz_sim_drugs[i].ingredient);
+        assert_string_equal(found.ja, rz_sim_drugs[i].name);
+    }
+    assert_true(rz_titles_find(titles, RZ_SYSTEM_YJ, "2149042", &found));
+    assert_string_equal(found.en, "telmisartan");
+    rz_titles_free(titles);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(codes_are_unique), cmocka_unit_test(every_row_has_a_title),
-        cmocka_unit_test(hazards_fit_together), cmocka_unit_test(drugs_are_in_the_price_list)};
+        cmocka_unit_test(codes_are_unique), cmocka_unit_test(titles_can_be_read),
+        cmocka_unit_test(every_row_has_a_title), cmocka_unit_test(hazards_fit_together),
+        cmocka_unit_test(drugs_are_in_the_price_list)};
     return cmocka_run_group_tests(tests, setup, NULL);
 }
