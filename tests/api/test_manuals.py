@@ -134,7 +134,8 @@ class Manuals(unittest.TestCase):
 
     def test_refusals_name_settings_that_exist(self):
         known = FLAGS["rezeptd"]["serve"]
-        for path in (f"{ROOT}/schema/openapi.yaml", f"{ROOT}/schema/problems.md"):
+        for path in (f"{ROOT}/schema/openapi.yaml", f"{ROOT}/schema/openapi-schemas.yaml",
+                     f"{ROOT}/schema/problems.md"):
             named = set(re.findall(r"\b((?:[a-z]+-)+(?:max|timeout-s|seconds|ms))\b", read(path)))
             self.assertEqual(named - known, set(), path)
 

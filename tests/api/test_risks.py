@@ -19,6 +19,8 @@ from daemon import CANARY, Case, Daemon, claim, fixture
 HERE = os.path.dirname(os.path.abspath(__file__))
 with open(f"{HERE}/../../schema/openapi.yaml", encoding="utf-8") as source:
     OPENAPI = yaml.safe_load(source)
+with open(f"{HERE}/../../schema/openapi-schemas.yaml", encoding="utf-8") as source:
+    OPENAPI["components"].update(yaml.safe_load(source)["components"])
 
 
 def history(number=1):
