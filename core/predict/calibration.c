@@ -91,6 +91,10 @@ static rz_status check_bins(const rz_calibration *c, rz_error *error)
         if (c->bin_positives[i] > c->bin_n[i])
             return rz_fail(error, RZ_E_INVALID, "calibration: bin %zu has %u positives of %u", i,
                            c->bin_positives[i], c->bin_n[i]);
+    for (size_t i = 0; i < c->n_means; i++)
+        if (!(c->bin_mean[i] >= 0.0 && c->bin_mean[i] <= 1.0))
+            return rz_fail(error, RZ_E_INVALID, "calibration: bin %zu: mean %g is no probability",
+                           i, c->bin_mean[i]);
     return RZ_OK;
 }
 
@@ -107,12 +111,14 @@ static rz_status check(const rz_calibration *c, rz_error *error)
                        c->intercept, c->slope);
     bool isotonic = c->method == RZ_CALIBRATION_ISOTONIC;
     if (c->n_knots > RZ_ISOTONIC_MAX || (isotonic && c->n_knots == 0) || c->n_band == 1 ||
-        c->n_band > RZ_BAND_POINTS || c->n_bins > RZ_SCORE_BINS)
+        c->n_band > RZ_BAND_POINTS || c->n_bins > RZ_SCORE_BINS ||
+        (c->n_means > 0 && c->n_means != c->n_bins))
         return rz_fail(error, RZ_E_INVALID,
-                       "calibration: %zu knots, %zu points of the band, %zu bins; at most %d, %d "
-                       "and %d, isotonic has a knot and a band two points",
-                       c->n_knots, c->n_band, c->n_bins, RZ_ISOTONIC_MAX, RZ_BAND_POINTS,
-                       RZ_SCORE_BINS);
+                       "calibration: %zu knots, %zu points of the band, %zu bins, %zu means of "
+                       "them; at most %d, %d and %d, isotonic has a knot, a band two points and "
+                       "each bin a mean or none",
+                       c->n_knots, c->n_band, c->n_bins, c->n_means, RZ_ISOTONIC_MAX,
+                       RZ_BAND_POINTS, RZ_SCORE_BINS);
     rz_status status = check_curve("knots", c->knot_x, c->knot_y, c->n_knots, true, error);
     if (status == RZ_OK)
         status = check_curve("band, low", c->band_x, c->band_low, c->n_band, false, error);
@@ -154,22 +160,32 @@ static json_t *counts(const uint32_t *values, size_t n)
     return array;
 }
 
+static json_t *bins_json(const rz_calibration *c)
+{
+    json_t *bins = json_pack(
+        "{s:o, s:o, s:o}", "edges", reals(c->bin_edge, c->n_bins > 0 ? c->n_bins + 1 : 0), "n",
+        counts(c->bin_n, c->n_bins), "positives", counts(c->bin_positives, c->n_bins));
+    if (bins != NULL && c->n_means > 0 &&
+        json_object_set_new(bins, "means", reals(c->bin_mean, c->n_means)) != 0) {
+        json_decref(bins);
+        bins = NULL;
+    }
+    return bins;
+}
+
 /* Everything but date and id; the id is the digest of this, keys sorted. */
 static json_t *table_json(const rz_calibration *c)
 {
     bool isotonic = c->method == RZ_CALIBRATION_ISOTONIC;
-    size_t n_edges = c->n_bins > 0 ? c->n_bins + 1 : 0;
     json_t *map = isotonic ? json_pack("{s:o, s:o}", "x", reals(c->knot_x, c->n_knots), "y",
                                        reals(c->knot_y, c->n_knots))
                            : json_pack("{s:f, s:f}", "intercept", c->intercept, "slope", c->slope);
-    return json_pack(
-        "{s:s, s:f, s:f, s:o, s:{s:o, s:o, s:o}, s:{s:o, s:o, s:o}, s:I, s:I, s:I}", "method",
-        method_names[isotonic], "training_prior", c->training_prior, "prevalence", c->prevalence,
-        "map", map, "band", "x", reals(c->band_x, c->n_band), "low", reals(c->band_low, c->n_band),
-        "high", reals(c->band_high, c->n_band), "bins", "edges", reals(c->bin_edge, n_edges), "n",
-        counts(c->bin_n, c->n_bins), "positives", counts(c->bin_positives, c->n_bins), "tuning_n",
-        (json_int_t)c->tuning_n, "tuning_positives", (json_int_t)c->tuning_positives, "bootstraps",
-        (json_int_t)c->bootstraps);
+    return json_pack("{s:s, s:f, s:f, s:o, s:{s:o, s:o, s:o}, s:o, s:I, s:I, s:I}", "method",
+                     method_names[isotonic], "training_prior", c->training_prior, "prevalence",
+                     c->prevalence, "map", map, "band", "x", reals(c->band_x, c->n_band), "low",
+                     reals(c->band_low, c->n_band), "high", reals(c->band_high, c->n_band), "bins",
+                     bins_json(c), "tuning_n", (json_int_t)c->tuning_n, "tuning_positives",
+                     (json_int_t)c->tuning_positives, "bootstraps", (json_int_t)c->bootstraps);
 }
 
 static rz_status digest(const rz_calibration *c, char out[RZ_SHA256_TEXT], rz_error *error)
@@ -309,6 +325,12 @@ static rz_status read_band_and_bins(const json_t *json, rz_calibration *out, rz_
     if (status == RZ_OK)
         status =
             read_counts(bins, "positives", out->bin_positives, RZ_SCORE_BINS, &n_positives, error);
+    bool means = json_object_get(bins, "means") != NULL;
+    if (status == RZ_OK && means)
+        status = read_reals(bins, "means", out->bin_mean, RZ_SCORE_BINS, &out->n_means, error);
+    if (status == RZ_OK && means && out->n_means != out->n_bins)
+        status = rz_fail(error, RZ_E_INVALID, "calibration: bins: %zu n, %zu means", out->n_bins,
+                         out->n_means);
     if (status == RZ_OK && (n_low != out->n_band || n_high != out->n_band))
         status = rz_fail(error, RZ_E_INVALID, "calibration: band: %zu x, %zu low, %zu high",
                          out->n_band, n_low, n_high);

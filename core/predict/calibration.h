@@ -33,6 +33,8 @@ typedef struct rz_calibration {
     size_t n_bins;
     double bin_edge[RZ_SCORE_BINS + 1]; /* probabilities */
     uint32_t bin_n[RZ_SCORE_BINS], bin_positives[RZ_SCORE_BINS];
+    size_t n_means;                 /* n_bins, or 0 of files that do not tell … */
+    double bin_mean[RZ_SCORE_BINS]; /* … the mean probability of a bin's patients */
     uint32_t tuning_n, tuning_positives, bootstraps;
     char date[11];           /* YYYY-MM-DD */
     char id[RZ_SHA256_TEXT]; /* SHA-256 of the table without date and id */

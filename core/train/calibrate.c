@@ -275,9 +275,13 @@ static void fit_bins(const sample *s, const map *m, rz_calibration *out)
         }
         out->bin_n[bin]++;
         out->bin_positives[bin] += s->rows[i].label;
+        out->bin_mean[bin] += p;
         last = p;
     }
     out->n_bins = bin + 1;
+    out->n_means = out->n_bins;
+    for (size_t i = 0; i < out->n_bins; i++)
+        out->bin_mean[i] /= out->bin_n[i];
     out->bin_edge[out->n_bins] = 1.0;
 }
 

@@ -83,6 +83,9 @@ static void json_is_exact(void **state)
             c.knot_x[0] = -0.1;
             c.knot_x[1] = 0.1 + 0.2;
             c.knot_y[1] = 1e-17;
+            c.n_means = 2;
+            c.bin_mean[0] = 0.1 + 0.2;
+            c.bin_mean[1] = 1.0 / 3.0;
         }
         check_ok(rz_calibration_seal(&c, &error));
         json_t *json = rz_calibration_to_json(&c);
@@ -138,6 +141,9 @@ static void bad_numbers_are_named(void **state)
         {{"bins", "edges"}, "[0,0.2]", "bins: 2 edges"},
         {{"bins", "edges"}, "[0.5,0.2,1]", "edge 1 = 0.2"},
         {{"bins", "n"}, "[1,1]", "4 positives of 1"},
+        {{"bins", "means"}, "[0.1]", "2 n, 1 means"},
+        {{"bins", "means"}, "[0.1,1.5]", "mean 1.5"},
+        {{"bins", "means"}, "[0.1,null]", "means[1]"},
         {{"bins", "n"}, "[-1,1]", "n[0]"},
         {{"bins", "n"}, "[1,1,1,1,1,1,1,1,1,1,1]", "at most 10"},
         {{"tuning_n"}, "1", "10 positives of 1"},

@@ -54,12 +54,17 @@ static void platt_finds_the_line(void **state)
     check_near(c.intercept, -0.7, 0.06);
     assert_int_equal(c.n_bins, 10);
     uint32_t n = 0, positives = 0;
+    double expected = 0.0;
     for (size_t i = 0; i < c.n_bins; i++) {
         n += c.bin_n[i];
         positives += c.bin_positives[i];
         check_near(c.bin_n[i], 2000, 2);
         assert_true(c.bin_edge[i] < c.bin_edge[i + 1]);
+        assert_true(c.bin_edge[i] <= c.bin_mean[i] && c.bin_mean[i] <= c.bin_edge[i + 1]);
+        expected += c.bin_n[i] * c.bin_mean[i];
     }
+    assert_int_equal(c.n_means, 10);
+    check_near(expected, positives, 1.0); /* what a fitted line promises */
     assert_int_equal(n, 20000);
     assert_int_equal(positives, c.tuning_positives);
     assert_int_equal(strlen(c.id), 64);
