@@ -146,6 +146,8 @@ static rz_status look(watching *w, const char *task, size_t task_number, rz_erro
     if (status == RZ_OK)
         status = query_add(&path, "task", task);
     if (status == RZ_OK)
+        status = query_add(&path, "sort", "probability");
+    if (status == RZ_OK)
         status = query_add(&path, "facility", rz_options_text(w->c.options, "facility"));
     if (status == RZ_OK)
         status = query_add(&path, "limit", rz_options_text(w->c.options, "limit"));

@@ -109,6 +109,8 @@ static void refuse(request *r, const char *detail)
 bool auth_check(auth *a, request *r, bool required)
 {
     text_copy(r->caller, sizeof r->caller, "local");
+    r->has_token = false;
+    r->scopes = required ? 0 : scopes_all();
     if (r->route->scope == NULL || !required)
         return true;
     const char *given = r->authorization;
@@ -145,6 +147,8 @@ bool auth_check(auth *a, request *r, bool required)
         return false;
     }
     (void)snprintf(r->caller, sizeof r->caller, "%s", found.name);
+    r->has_token = true;
+    r->scopes = found.scopes;
     if ((found.scopes & wanted) != wanted) {
         problem_answerf(r, PROBLEM_FORBIDDEN, "the token lacks the scope %s", r->route->scope);
         return false;

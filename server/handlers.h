@@ -11,6 +11,7 @@ void patients_list(request *r);
 void patients_get(request *r);
 void patients_delete(request *r);
 void patients_timeline(request *r);
+void trend_get(request *r);
 
 void risks_get(request *r);
 void worklist_get(request *r);
@@ -22,6 +23,13 @@ void models_list(request *r);
 void models_get(request *r);
 void models_load(request *r);
 void models_unload(request *r);
+void models_card(request *r);
+void models_study(request *r);
+
+void feedback_post(request *r);
+void feedback_list(request *r);
+
+void whoami_get(request *r);
 
 void server_get(request *r);
 void livez_get(request *r);

@@ -11,6 +11,7 @@
 #include "registry.h"
 #include "scorer.h"
 #include "server.h"
+#include "tally.h"
 #include "tokens.h"
 #include "writer.h"
 
@@ -88,6 +89,8 @@ static rz_status start_rooms(server *s, rz_error *error)
     if (status == RZ_OK)
         status = cache_new(s->config.cache_bytes_max, s->changes, &s->cache, error);
     if (status == RZ_OK)
+        status = tally_new(&s->tally, error);
+    if (status == RZ_OK)
         status = audit_new(s, &s->audit, error);
     if (status == RZ_OK)
         status = writer_new(&s->config, s->metrics, s->changes, &s->writer, error);
@@ -103,6 +106,7 @@ static void stop_rooms(server *s)
     readers_free(s->readers);
     writer_free(s->writer);
     audit_free(s->audit);
+    tally_free(s->tally);
     cache_free(s->cache);
     changes_free(s->changes);
     auth_free(s->auth);

@@ -36,6 +36,40 @@ void models_get(request *r)
         unknown(r);
 }
 
+void models_card(request *r)
+{
+    const char *id = request_parameter(r, "id");
+    char *text = NULL;
+    size_t n = 0;
+    rz_error error = {0};
+    json_t *model = registry_json(r->server->registry, id);
+    bool known = model != NULL;
+    json_decref(model);
+    if (!known) {
+        unknown(r);
+        return;
+    }
+    rz_status status = registry_card(r->server->registry, id, &text, &n, &error);
+    if (status == RZ_OK)
+        request_answer(r, 200, "text/markdown; charset=utf-8", text, n, free, text);
+    else if (status == RZ_E_NOT_FOUND)
+        problem_answerf(r, PROBLEM_NO_CARD,
+                        "the model's folder has no card.md; `rezept-train finetune` writes one");
+    else
+        problem_from_error(r, status, &error);
+}
+
+void models_study(request *r)
+{
+    json_t *study = registry_study(r->server->registry);
+    if (study != NULL)
+        request_json(r, 200, study);
+    else
+        problem_answerf(r, PROBLEM_NO_STUDY,
+                        "routing.json is missing in the folder of models, or holds no evidence; "
+                        "`rezept-train study` compares models and writes it");
+}
+
 static json_t *prefixes_json(const rz_task_prefix *prefixes, size_t n)
 {
     json_t *all = json_array();

@@ -9,7 +9,6 @@
 #include "readers.h"
 #include "writer.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,15 +31,15 @@ static void ambiguous(request *r, rz_store *store, const char *id)
                                  .more = json_pack("{s:o}", "facilities", facilities)});
 }
 
-static bool find(request *r, rz_store *store, bool brief, rz_patient *out)
+static bool find(request *r, rz_store *store, const char *facility, const char *id, bool brief,
+                 rz_patient *out)
 {
-    const char *id = request_parameter(r, "id"), *facility = request_query(r, "facility");
     rz_error error = {0};
     rz_status status = brief ? rz_store_patient_brief(store, facility, id, out, &error)
                              : rz_store_patient(store, facility, id, out, &error);
     if (status == RZ_E_NOT_FOUND || status == RZ_E_INVALID)
         problem_answerf(r, PROBLEM_UNKNOWN_PATIENT, "no claim of such a patient is stored%s",
-                        request_query(r, "facility") != NULL ? " for this facility" : "");
+                        facility != NULL ? " for this facility" : "");
     else if (status == RZ_E_CONFLICT)
         ambiguous(r, store, id);
     else if (status != RZ_OK)
@@ -48,9 +47,16 @@ static bool find(request *r, rz_store *store, bool brief, rz_patient *out)
     return status == RZ_OK;
 }
 
+bool patient_find_named(request *r, rz_store *store, const char *facility, const char *id,
+                        rz_patient *out)
+{
+    return find(r, store, facility, id, true, out);
+}
+
 bool patient_find(request *r, rz_store *store, rz_patient *out)
 {
-    return find(r, store, true, out);
+    return patient_find_named(r, store, request_query(r, "facility"), request_parameter(r, "id"),
+                              out);
 }
 
 json_t *patient_name_json(const rz_patient *p, const char *id)
@@ -125,18 +131,6 @@ bool instant_read(const char *text, int64_t *out)
 
 /* ---- list ----------------------------------------------------------------------------------- */
 
-static bool number_read(const char *text, int64_t least, int64_t most, int64_t *out)
-{
-    char *end = NULL;
-    errno = 0;
-    long long value = strtoll(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < least ||
-        value > most)
-        return false;
-    *out = value;
-    return true;
-}
-
 void patients_list(request *r)
 {
     const char *after = request_query(r, "after"), *limit = request_query(r, "limit");
@@ -184,7 +178,8 @@ void patients_get(request *r)
     rz_status status = readers_take(r->server->readers, &store, &error);
     if (status != RZ_OK)
         problem_from_error(r, status, &error);
-    else if (find(r, store, false, &patient))
+    else if (find(r, store, request_query(r, "facility"), request_parameter(r, "id"), false,
+                  &patient))
         request_json(r, 200, patient_json(&patient, request_parameter(r, "id")));
     readers_give(r->server->readers, store);
 }

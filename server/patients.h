@@ -9,6 +9,10 @@
  * answer is 404, or 409 with the facilities that the id fits. */
 bool patient_find(request *r, rz_store *store, rz_patient *out);
 
+/* The same of a facility, which may be NULL, and an id from elsewhere. */
+bool patient_find_named(request *r, rz_store *store, const char *facility, const char *id,
+                        rz_patient *out);
+
 /* {"id", "facility"} with the id as the caller wrote it; new. */
 json_t *patient_name_json(const rz_patient *p, const char *id);
 

@@ -407,12 +407,11 @@ static void write_day(json_out *o, const char *name, int32_t day)
     json_out_member_text(o, name, day == RZ_DAY_NONE ? NULL : rz_day_text(day, text));
 }
 
-static void write_contributions(json_out *o, const rz_risk *risk, size_t most)
+void plan_write_contributions(json_out *o, const rz_contribution *all, size_t n, size_t most)
 {
-    json_out_name(o, "contributions");
     json_out_open(o, '[');
-    for (size_t i = 0; i < risk->n_contributions && i < most; i++) {
-        const rz_contribution *c = &risk->contributions[i];
+    for (size_t i = 0; i < n && i < most; i++) {
+        const rz_contribution *c = &all[i];
         json_out_open(o, '{');
         json_out_member_text(o, "kind", rz_kind_name(c->kind));
         json_out_member_text(o, "system", rz_code_system_name(c->system));
@@ -465,8 +464,10 @@ static void write_numbers(json_out *o, const rz_risk *risk, const char *interval
     json_out_member_real(o, "average_age_sex", risk->age_sex_average);
     json_out_member_int(o, "unmapped_codes", risk->unmapped);
     json_out_member_int(o, "older_codes_left_out", risk->left_out);
-    if (explain > 0)
-        write_contributions(o, risk, explain);
+    if (explain > 0) {
+        json_out_name(o, "contributions");
+        plan_write_contributions(o, risk->contributions, risk->n_contributions, explain);
+    }
 }
 
 static const rz_head *head_of(const plan_entry *entry, const predict_part *part)
@@ -480,6 +481,16 @@ static const rz_risk *risk_of(const plan_entry *entry, const predict_part *part,
 {
     uint64_t below = part->options.heads & (((uint64_t)1 << entry->head) - 1);
     return &part->risks[i * part->n_heads + (size_t)__builtin_popcountll(below)];
+}
+
+plan_risk plan_risk_of(const plan *p, const predict_job *j, size_t entry, size_t i)
+{
+    const plan_entry *e = &p->entries[entry];
+    const predict_part *part = e->part >= 0 ? &j->parts[e->part] : NULL;
+    if (part == NULL)
+        return (plan_risk){.risk = NULL};
+    return (plan_risk){
+        .risk = risk_of(e, part, i), .head = head_of(e, part), .replica = part->replica};
 }
 
 /* What every risk ends with, and the object. */

@@ -57,6 +57,16 @@ RZ_MUST_CHECK rz_status plan_submit(registry *g, plan *p, predict_job *j, rz_err
 RZ_MUST_CHECK rz_status plan_status(const predict_job *j, rz_error *error);
 /* Of a finished job without errors: the risks of patient i in the order of the plan, an array. */
 void plan_write_risks(const plan *p, const predict_job *j, size_t i, json_out *out);
+/* What a finished job without errors says of a task of the plan and of patient i; risk is NULL
+ * where no model may answer. Everything is borrowed from the job. */
+typedef struct plan_risk {
+    const rz_risk *risk;
+    const rz_head *head;
+    const replica *replica;
+} plan_risk;
+plan_risk plan_risk_of(const plan *p, const predict_job *j, size_t entry, size_t i);
+/* Contributions of a risk, an array of at most `most`. */
+void plan_write_contributions(json_out *out, const rz_contribution *all, size_t n, size_t most);
 /* The same as the audit keeps them, an object of {"probability" or "reason", "model",
  * "calibration"} by task; returns the SHA-256 of the first model, borrowed, or NULL. */
 const char *plan_write_audit(const plan *p, const predict_job *j, size_t i, json_out *out);

@@ -17,6 +17,8 @@
     X(UNKNOWN_CLAIM, "unknown_claim", 404, "There is no such claim")                               \
     X(UNKNOWN_TASK, "unknown_task", 404, "There is no such task")                                  \
     X(UNKNOWN_MODEL, "unknown_model", 404, "There is no such model")                               \
+    X(NO_CARD, "no_card", 404, "The model has no card")                                            \
+    X(NO_STUDY, "no_study", 404, "There is no study")                                              \
     X(METHOD_NOT_ALLOWED, "method_not_allowed", 405, "The route has no such method")               \
     X(REQUEST_TIMEOUT, "request_timeout", 408, "The request did not arrive in time")               \
     X(AMBIGUOUS_PATIENT, "ambiguous_patient", 409, "The id fits several patients")                 \
@@ -29,6 +31,7 @@
     X(MISDIRECTED, "misdirected", 421, "The Host header names another server")                     \
     X(INVALID_CLAIM, "invalid_claim", 422, "The claim is not valid")                               \
     X(INVALID_HISTORY, "invalid_history", 422, "The history is not valid")                         \
+    X(INVALID_FEEDBACK, "invalid_feedback", 422, "The feedback is not valid")                      \
     X(QUEUE_FULL, "queue_full", 429, "The queue is full")                                          \
     X(HEADERS_TOO_LARGE, "headers_too_large", 431, "The headers are too large")                    \
     X(INTERNAL, "internal", 500, "An internal error occurred")                                     \

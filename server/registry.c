@@ -2,8 +2,10 @@
 #include "registry.h"
 
 #include "changes.h"
+#include "figures.h"
 #include "log.h"
 #include "onsets.h"
+#include "routing.h"
 
 #include "base/file.h"
 #include "base/size.h"
@@ -40,7 +42,8 @@ struct registry {
     size_t n_changes;
     bool stop, settled;
     uint64_t loads;
-    json_t *routing; /* task -> {"model", "why"}, of routing.json; owned */
+    json_t *routing; /* task -> {"model", …}, of routing.json; owned */
+    json_t *study;   /* what routing.json says besides; owned */
 };
 
 static const char *const state_names[] = {
@@ -129,39 +132,6 @@ static void scan(registry *g)
                       "models_max", MODELS_MAX);
     }
     (void)closedir(folder);
-}
-
-/* routing.json: {"tasks": {"ckd": {"model": "m11", "why": "…", "evidence": …}, …}}, or the model's
- * id alone for a task. Of each, model and why are kept. */
-static json_t *read_routing(const config *c)
-{
-    char *path = rz_path_join(c->models, "routing.json"), *text = NULL;
-    size_t n = 0;
-    rz_error error = {0};
-    json_t *json = NULL, *tasks = json_object();
-    if (path != NULL && rz_file_read(path, 1 << 20, &text, &n, &error) == RZ_OK) {
-        json = json_loadb(text, n, JSON_REJECT_DUPLICATES, NULL);
-        const char *task;
-        json_t *choice;
-        if (!json_is_object(json_object_get(json, "tasks")))
-            log_event("error", "routing_unreadable", "{s:s}", "detail",
-                      "routing.json has no object \"tasks\"; the first model with a task answers");
-        json_object_foreach(json_object_get(json, "tasks"), task, choice)
-        {
-            json_t *model = json_is_string(choice) ? choice : json_object_get(choice, "model");
-            json_t *why = json_object_get(choice, "why");
-            if (json_is_string(model))
-                (void)json_object_set_new(tasks, task,
-                                          json_pack("{s:O, s:O*}", "model", model, "why",
-                                                    json_is_string(why) ? why : NULL));
-        }
-    } else if (error.status != RZ_E_NOT_FOUND && error.status != RZ_OK) {
-        log_event("error", "routing_unreadable", "{s:s}", "detail", error.text);
-    }
-    json_decref(json);
-    free(text);
-    free(path);
-    return tasks;
 }
 
 /* ---- loading and unloading ------------------------------------------------------------------ */
@@ -276,12 +246,14 @@ static rz_status unload(registry *g, const char *id)
 
 static void read_routing_again(registry *g)
 {
-    json_t *routing = read_routing(g->config);
+    json_t *study, *routing = routing_read(g->config->models, &study);
     (void)pthread_mutex_lock(&g->lock);
-    json_t *old = g->routing;
+    json_t *old = g->routing, *old_study = g->study;
     g->routing = routing;
+    g->study = study;
     unlock_changed(g);
     json_decref(old);
+    json_decref(old_study);
 }
 
 static void load_all(registry *g)
@@ -398,6 +370,7 @@ void registry_free(registry *g)
         json_decref(g->slots[i].known_tasks);
     }
     json_decref(g->routing);
+    json_decref(g->study);
     (void)pthread_cond_destroy(&g->wake);
     (void)pthread_mutex_destroy(&g->lock);
     free(g);
@@ -521,7 +494,7 @@ json_t *registry_why(registry *g, const char *task, const char *model)
     for (size_t i = 0; i < g->n; i++)
         answering += g->slots[i].replica != NULL && has_task(g->slots[i].replica, task, &head);
     if (named != NULL && strcmp(named, model) == 0)
-        why = told != NULL ? json_incref(told) : json_string("routing.json names it");
+        why = json_is_string(told) ? json_incref(told) : json_string("routing.json names it");
     else if (named != NULL)
         why = json_sprintf("routing.json names %s, which does not answer now; this is the first by "
                            "name that does",
@@ -616,7 +589,20 @@ static json_t *drift_json(const replica_drift *d)
                      o->computed_us != 0 ? time_text(o->computed_us, computed) : NULL);
 }
 
-static json_t *slot_json(const slot *s)
+/* `figures`: with what can be drawn, and the titles. */
+static json_t *calibration_json(const rz_head *head, bool figures)
+{
+    json_t *json = json_pack("{s:s, s:s, s:O?}", "id", head->calibration.id, "date",
+                             head->calibration.date, "metrics", head->metrics);
+    if (figures) {
+        (void)json_object_set_new(json, "title", json_string(head->task.title_en));
+        (void)json_object_set_new(json, "title_ja", json_string(head->task.title_ja));
+        (void)json_object_set_new(json, "figures", figures_json(head));
+    }
+    return json;
+}
+
+static json_t *slot_json(const slot *s, bool figures)
 {
     char loaded[TIME_TEXT];
     json_t *tasks = json_array(), *calibrations = json_object(), *drifts = json_object();
@@ -633,9 +619,7 @@ static json_t *slot_json(const slot *s)
             (void)json_object_set_new(drifts, heads[i].task.name, drift_json(&d));
             (void)json_array_append_new(tasks, json_string(heads[i].task.name));
             (void)json_object_set_new(calibrations, heads[i].task.name,
-                                      json_pack("{s:s, s:s, s:O?}", "id", heads[i].calibration.id,
-                                                "date", heads[i].calibration.date, "metrics",
-                                                heads[i].metrics));
+                                      calibration_json(&heads[i], figures));
         }
         (void)json_object_update_new(
             json,
@@ -666,12 +650,70 @@ json_t *registry_json(registry *g, const char *id)
     (void)pthread_mutex_lock(&g->lock);
     for (size_t i = 0; i < g->n; i++) {
         if (id == NULL)
-            (void)json_array_append_new(json, slot_json(&g->slots[i]));
+            (void)json_array_append_new(json, slot_json(&g->slots[i], false));
         else if (strcmp(g->slots[i].id, id) == 0)
-            json = slot_json(&g->slots[i]);
+            json = slot_json(&g->slots[i], true);
     }
     (void)pthread_mutex_unlock(&g->lock);
     return json;
+}
+
+rz_status registry_card(registry *g, const char *id, char **text, size_t *n, rz_error *error)
+{
+    enum { CARD_BYTES_MAX = 1 << 20 };
+    (void)pthread_mutex_lock(&g->lock);
+    bool listed = find(g, id) != NULL;
+    (void)pthread_mutex_unlock(&g->lock);
+    if (!listed || entry_of(g->config, id) != ENTRY_FOLDER)
+        return rz_fail(error, RZ_E_NOT_FOUND, "there is no model of this name");
+    char *folder = rz_path_join(g->config->models, id);
+    char *path = folder != NULL ? rz_path_join(folder, "card.md") : NULL;
+    struct stat info;
+    rz_status status;
+    if (path == NULL)
+        status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for the card of %s", id);
+    else if (lstat(path, &info) != 0 || !S_ISREG(info.st_mode)) /* a link leads elsewhere */
+        status = rz_fail(error, RZ_E_NOT_FOUND, "model %s has no card.md", id);
+    else
+        status = rz_file_read(path, CARD_BYTES_MAX, text, n, error);
+    free(path);
+    free(folder);
+    return status;
+}
+
+json_t *registry_study(registry *g)
+{
+    (void)pthread_mutex_lock(&g->lock);
+    json_t *study = routing_study(g->routing, g->study);
+    (void)pthread_mutex_unlock(&g->lock);
+    return study;
+}
+
+void registry_id_of(registry *g, const char *sha256, char out[MODEL_ID_TEXT])
+{
+    out[0] = '\0';
+    (void)pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n && out[0] == '\0'; i++)
+        if (g->slots[i].replica != NULL &&
+            strcmp(rz_predictor_sha256(replica_predictor(g->slots[i].replica)), sha256) == 0)
+            text_copy(out, MODEL_ID_TEXT, g->slots[i].id);
+    (void)pthread_mutex_unlock(&g->lock);
+}
+
+void registry_calibration_date(registry *g, const char *calibration, char out[RZ_DAY_TEXT])
+{
+    out[0] = '\0';
+    (void)pthread_mutex_lock(&g->lock);
+    for (size_t i = 0; i < g->n; i++) {
+        const rz_head *heads = NULL;
+        size_t n = g->slots[i].replica != NULL
+                       ? rz_predictor_heads(replica_predictor(g->slots[i].replica), &heads)
+                       : 0;
+        for (size_t k = 0; k < n; k++)
+            if (strcmp(heads[k].calibration.id, calibration) == 0)
+                text_copy(out, RZ_DAY_TEXT, heads[k].calibration.date);
+    }
+    (void)pthread_mutex_unlock(&g->lock);
 }
 
 size_t registry_replicas(registry *g, replica **out, size_t cap)

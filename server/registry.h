@@ -75,8 +75,22 @@ bool model_id_valid(const char *id);
  * Errors  RZ_E_NOT_FOUND no such folder; RZ_E_QUEUE_FULL. */
 RZ_MUST_CHECK rz_status registry_change(registry *g, model_change *change, rz_error *error);
 
-/* {"id", "state", …} of one model or of all; new. */
+/* {"id", "state", …} of all models, or of one with figures (figures.h); new. */
 json_t *registry_json(registry *g, const char *id);
+
+/* The card of a model, new text; free() it.
+ * Errors  RZ_E_NOT_FOUND no such model, or its folder has no card; RZ_E_TOO_LARGE, RZ_E_IO. */
+RZ_MUST_CHECK rz_status registry_card(registry *g, const char *id, char **text, size_t *n,
+                                      rz_error *error);
+
+/* What routing.json tells of a study: {"code_version", "data_sha256", "tasks": [{"task", "model",
+ * "size", "why", "evidence"}, …]}; new, NULL where no task has evidence. */
+json_t *registry_study(registry *g);
+
+/* The id of the model with these weights, and the date of a calibration, as far as a model that
+ * answers has them; else "". */
+void registry_id_of(registry *g, const char *sha256, char out[MODEL_ID_TEXT]);
+void registry_calibration_date(registry *g, const char *calibration, char out[RZ_DAY_TEXT]);
 
 /* All replicas that answer, one reference each. */
 size_t registry_replicas(registry *g, replica **out, size_t cap);

@@ -6,6 +6,7 @@
 #include "job.h"
 #include "problem.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -136,6 +137,18 @@ rz_status target_parse(const char *raw, rz_arena *arena, target *out, rz_error *
     if (status == RZ_OK && raw[path] == '?')
         status = parse_query(raw + path + 1, arena, out, error);
     return status;
+}
+
+bool number_read(const char *text, int64_t least, int64_t most, int64_t *out)
+{
+    char *end = NULL;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || value < least ||
+        value > most)
+        return false;
+    *out = value;
+    return true;
 }
 
 char *json_text(const json_t *json)

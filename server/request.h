@@ -65,6 +65,8 @@ typedef struct request {
     pair parameters[REQUEST_PARAMETERS_MAX]; /* of the path, decoded; arena */
     pair query[REQUEST_QUERY_MAX];           /* decoded; arena */
     char caller[64];                         /* token name, or "local" */
+    bool has_token;
+    uint32_t scopes; /* that the caller has, of a route that asks for any */
     rz_buffer body;
     uint64_t body_counted; /* bytes of the common body budget that this request holds */
     rz_arena arena;
@@ -91,6 +93,9 @@ typedef struct target {
 } target;
 RZ_MUST_CHECK rz_status target_parse(const char *raw, rz_arena *arena, target *out,
                                      rz_error *error);
+
+/* A whole number of a query, without sign, from `least` to `most`. */
+bool number_read(const char *text, int64_t least, int64_t most, int64_t *out);
 
 /* The answer is this JSON; `json` is taken (NULL answers 503: out of memory). */
 void request_json(request *r, int status, json_t *json);

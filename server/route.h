@@ -13,7 +13,7 @@ typedef enum body_kind {
 
 typedef struct route {
     const char *method, *pattern; /* "{name}" segments are parameters */
-    const char *scope;            /* NULL: no token needed */
+    const char *scope;            /* NULL: no token needed; "": any token */
     body_kind body;
     const char *query; /* names allowed, comma-separated; "" = none */
     void (*handle)(request *r);

@@ -36,8 +36,7 @@ struct scorer {
     backtest *test;    /* under way; NULL when there is none */
 };
 
-/* The day that scores are made for: it changes at rescore-hour-utc. */
-static int32_t scorer_day(const config *c)
+int32_t scorer_day(const config *c)
 {
     /* Before the hour, the day is still yesterday's. */
     time_t now = time(NULL) - (time_t)c->rescore_hour_utc * 3600;
@@ -112,6 +111,7 @@ static void fill_row(rz_score_row *row, const predict_job *j, size_t patient, si
     row->score = (rz_score){.probability = has ? risk->probability : (double)NAN,
                             .low = has ? risk->low : (double)NAN,
                             .high = has ? risk->high : (double)NAN,
+                            .average = risk->age_sex_average,
                             .as_of = j->as_of[patient],
                             .version = versions[patient]};
     (void)snprintf(row->score.reason, sizeof row->score.reason, "%s",

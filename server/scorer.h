@@ -14,6 +14,7 @@ typedef struct scorer scorer;
 RZ_MUST_CHECK rz_status scorer_new(server *s, scorer **out, rz_error *error);
 void scorer_free(scorer *sc); /* accepts NULL; waits for the window under way */
 
+int32_t scorer_day(const config *c); /* that scores are made for: changes at rescore-hour-utc */
 uint64_t scorer_scored(const scorer *sc); /* patients since the start; 0 for NULL */
 
 #endif

@@ -17,6 +17,7 @@ struct metrics;
 struct readers;
 struct registry;
 struct scorer;
+struct tally;
 struct writer;
 
 typedef struct server {
@@ -30,6 +31,7 @@ typedef struct server {
     struct cache *cache;
     struct changes *changes;
     struct scorer *scorer;
+    struct tally *tally;
     struct http *http;
     atomic_bool draining;
     int64_t started_us;

@@ -24,9 +24,23 @@ static const char usage[] =
     "usage: rezeptd token create --name NAME --scopes SCOPE,… [--expires YYYY-MM-DD] [--db PATH]\n"
     "       rezeptd token list [--db PATH]\n"
     "       rezeptd token revoke --name NAME [--db PATH]\n"
-    "Scopes: claims:write patients:read patients:erase risks:read models:admin metrics:read, or\n"
-    "all. A new token is printed once and kept only as a digest. From the first token on, every\n"
-    "request needs one; a running daemon sees changes at once.\n";
+    "Scopes: claims:write patients:read patients:erase risks:read models:admin metrics:read\n"
+    "feedback:write feedback:read, or all that there are now. A new token is printed once and "
+    "kept\n"
+    "only as a digest. From the first token on, every request needs one; a running daemon sees\n"
+    "changes at once.\n";
+
+uint32_t scopes_all(void)
+{
+    return (1u << RZ_COUNT(scope_names)) - 1;
+}
+
+const char *scopes_take(uint32_t *mask)
+{
+    int first = __builtin_ctz(*mask);
+    *mask &= *mask - 1;
+    return scope_names[first];
+}
 
 rz_status scopes_parse(const char *list, uint32_t *mask, rz_error *error)
 {
@@ -37,7 +51,7 @@ rz_status scopes_parse(const char *list, uint32_t *mask, rz_error *error)
                (strlen(scope_names[i]) != n || memcmp(scope_names[i], p, n) != 0))
             i++;
         if (n == 3 && memcmp(p, "all", 3) == 0)
-            bits |= (1u << RZ_COUNT(scope_names)) - 1;
+            bits |= scopes_all();
         else if (n > 0 && i == RZ_COUNT(scope_names))
             return rz_fail(error, RZ_E_USAGE, "there is no scope \"%.*s\"; --help lists them",
                            (int)(n < 40 ? n : 40), p);

@@ -18,7 +18,9 @@
     X("patients:erase")                                                                            \
     X("risks:read")                                                                                \
     X("models:admin")                                                                              \
-    X("metrics:read")
+    X("metrics:read")                                                                              \
+    X("feedback:write")                                                                            \
+    X("feedback:read")
 
 enum { TOKENS_MAX = 256, TOKEN_NAME_TEXT = 64 };
 
@@ -43,6 +45,9 @@ RZ_MUST_CHECK rz_status tokens_read(const char *db, tokens *out, rz_error *error
 bool tokens_changed(const char *db, const tokens *known);
 
 RZ_MUST_CHECK rz_status scopes_parse(const char *list, uint32_t *mask, rz_error *error);
+uint32_t scopes_all(void);
+/* The name of the first scope of a mask that is not empty, which is taken off it; static. */
+const char *scopes_take(uint32_t *mask);
 
 /* `rezeptd token create | list | revoke`; argv[0] is "token". Prints on standard output. */
 RZ_MUST_CHECK rz_status tokens_command(int argc, char *const *argv, rz_error *error);

@@ -89,25 +89,44 @@ static bool read_text(const json_t *json, double *logit, rz_risk *out)
     return good;
 }
 
+/* A kept text into `risk`. Errors  RZ_E_CORRUPT, RZ_E_NO_MEMORY. */
+static rz_status parse(const char *text, double *logit, rz_risk *risk, rz_error *error)
+{
+    json_t *json = NULL;
+    rz_error why = {0};
+    rz_status status = rz_json_parse(text, strlen(text), &json, &why);
+    if (status == RZ_E_NO_MEMORY)
+        return rz_fail(error, status, "%s", why.text);
+    bool good = status == RZ_OK && read_text(json, logit, risk);
+    json_decref(json);
+    return good ? RZ_OK : rz_fail(error, RZ_E_CORRUPT, "a kept explanation cannot be read");
+}
+
+rz_status rz_kept_contributions(const char *text, rz_contribution *out, size_t *n, rz_error *error)
+{
+    rz_risk risk = {0};
+    double logit;
+    rz_status status = parse(text, &logit, &risk, error);
+    if (status != RZ_OK)
+        return status;
+    memcpy(out, risk.contributions, risk.n_contributions * sizeof *out);
+    *n = risk.n_contributions;
+    return RZ_OK;
+}
+
 rz_status rz_predictor_recall(const rz_predictor *predictor, size_t head,
                               const rz_timeline *timeline, int32_t as_of, const char *text,
                               rz_risk *out, bool *complete, rz_error *error)
 {
     rz_risk risk;
     double logit;
-    json_t *json = NULL;
     bool wanted = predictor_begin_row(predictor, head, timeline, as_of, &risk);
     if (wanted && text != NULL) {
-        rz_status status = rz_json_parse(text, strlen(text), &json, error);
-        if (status != RZ_OK && status != RZ_E_NO_MEMORY && error != NULL)
-            rz_error_clear(error);
-        if (status == RZ_E_NO_MEMORY)
+        rz_status status = parse(text, &logit, &risk, error);
+        if (status != RZ_OK) {
+            rz_error_prefix(error, "task %s: ", predictor->heads[head].task.name);
             return status;
-        bool good = status == RZ_OK && read_text(json, &logit, &risk);
-        json_decref(json);
-        if (!good)
-            return rz_fail(error, RZ_E_CORRUPT, "a kept explanation of task %s cannot be read",
-                           predictor->heads[head].task.name);
+        }
         predictor_finish_row(predictor, logit, &risk);
     }
     *out = risk;

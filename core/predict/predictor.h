@@ -113,6 +113,11 @@ RZ_MUST_CHECK rz_status rz_predictor_recall(const rz_predictor *predictor, size_
                                             const char *text, rz_risk *out, bool *complete,
                                             rz_error *error);
 
+/* The contributions of a kept text alone, at most RZ_CONTRIBUTIONS_MAX in `out`, the largest first.
+ * Errors  RZ_E_CORRUPT for a text that was not written by rz_risk_keep. Threads: safe. */
+RZ_MUST_CHECK rz_status rz_kept_contributions(const char *text, rz_contribution *out, size_t *n,
+                                              rz_error *error);
+
 enum { RZ_ONSET_TOP_MAX = 100 };
 #define RZ_ONSET_NONE SIZE_MAX /* as rz_risk.head: no code */
 

@@ -277,8 +277,9 @@ void rz_wilson(size_t positives, size_t n, double *low, double *high)
     double size = (double)n, share = (double)positives / size, scale = 1.0 + z * z / size;
     double middle = (share + z * z / (2.0 * size)) / scale;
     double half = z * sqrt(share * (1.0 - share) / size + z * z / (4.0 * size * size)) / scale;
-    *low = fmax(0.0, middle - half);
-    *high = fmin(1.0, middle + half);
+    /* Exact at the ends, where rounding would leave 1e-17 above an observed 0. */
+    *low = positives == 0 ? 0.0 : middle - half;
+    *high = positives == n ? 1.0 : middle + half;
 }
 
 rz_status rz_chart_calibration(const rz_metrics *metrics, rz_buffer *out, rz_error *error)

@@ -47,8 +47,9 @@ static rz_status uncount(rz_store *store, rz_patient_key key, rz_error *error)
 static rz_status remove_rows(rz_store *store, rz_patient_key key, rz_error *error)
 {
     static const char *const deletes[] = {
-        "DELETE FROM events WHERE patient = ?1", "DELETE FROM scores WHERE patient = ?1",
-        "DELETE FROM claims WHERE patient = ?1", "DELETE FROM patients WHERE key = ?1"};
+        "DELETE FROM events WHERE patient = ?1",       "DELETE FROM scores WHERE patient = ?1",
+        "DELETE FROM score_months WHERE patient = ?1", "DELETE FROM feedback WHERE patient = ?1",
+        "DELETE FROM claims WHERE patient = ?1",       "DELETE FROM patients WHERE key = ?1"};
     rz_status status = uncount(store, key, error);
     for (size_t i = 0; i < sizeof deletes / sizeof deletes[0] && status == RZ_OK; i++)
         status = run_one(store, deletes[i], key, error);

@@ -76,11 +76,11 @@ rz_status rz_store_explanations_missing(rz_store *store, const char *task, int32
     size_t found = 0;
     rz_status status = rz_db_statement(
         store->db,
-        "SELECT t.patient FROM (SELECT patient, version, as_of, context, explanation, probability "
-        "FROM scores WHERE task = ?1 AND probability >= 0 ORDER BY probability DESC, patient LIMIT "
-        "?2) t JOIN patients p ON p.key = t.patient AND p.version = t.version WHERE t.explanation "
-        "IS NULL AND t.as_of = ?3 AND t.context = (SELECT key FROM score_contexts WHERE model = ?4 "
-        "AND tasks = ?5 AND calibration = ?6) ORDER BY t.probability DESC, t.patient",
+        "SELECT t.patient FROM (SELECT patient, version, as_of, context, explanation, excess FROM "
+        "scores WHERE task = ?1 AND probability >= 0 ORDER BY excess DESC, patient LIMIT ?2) t "
+        "JOIN patients p ON p.key = t.patient AND p.version = t.version WHERE t.explanation IS "
+        "NULL AND t.as_of = ?3 AND t.context = (SELECT key FROM score_contexts WHERE model = ?4 "
+        "AND tasks = ?5 AND calibration = ?6) ORDER BY t.excess DESC, t.patient",
         &select, error);
     if (status != RZ_OK)
         return status;

@@ -115,6 +115,25 @@ RZ_MUST_CHECK rz_status rz_patient_at(rz_store *store, rz_patient_key key, int64
                                       bool count_claims, rz_patient_state *out, bool *found,
                                       rz_error *error);
 
+struct rz_score;
+struct rz_score_row;
+
+/* scores.c: eight columns of a table s and the score that they are, from column `first` on. */
+#define RZ_SCORE_COLUMNS                                                                           \
+    "s.probability, s.low, s.high, s.average, s.reason, s.as_of, s.version, s.scored_at"
+void rz_score_read(rz_statement *select, int first, struct rz_score *out);
+
+/* score_months.c: keeps a score of the transaction under way as that of its month. */
+RZ_MUST_CHECK rz_status rz_score_month_put(rz_store *store, const struct rz_score_row *row,
+                                           int64_t context, int64_t now, rz_error *error);
+
+/* SQL: whether patient p is one of the facility whose key is parameter `at` ("?2"), 0 = all. With
+ * shared ids a facility's patients are those it has sent claims of; they are looked up by patient,
+ * because a facility has many claims. */
+#define RZ_OF_FACILITY(at)                                                                         \
+    "(" at " = 0 OR p.namespace = " at " OR (p.namespace = 0 AND EXISTS (SELECT 1 FROM claims k "  \
+    "WHERE k.patient = p.key AND +k.facility = " at ")))"
+
 /* events.c */
 /* Writes a claim's events, one per (day, kind, code); *last_day is the last one, deaths apart, or
  * RZ_DAY_NONE. The order is prepared first because the claim's row needs last_day. */

@@ -1,5 +1,5 @@
 /* The score cache: the newest risk of every patient and task, what it rests on where that was
- * worked out, and the worklist made of them.
+ * worked out, and what it was in earlier months. worklist.h lists the highest.
  *
  * A score is fresh while the patient's version, the day, and the context (model, tasks,
  * calibration) are the ones it was made with; anything else is stale and scored again. Scores are
@@ -16,6 +16,7 @@ typedef struct rz_score_context {
 
 typedef struct rz_score {
     double probability, low, high; /* NaN when there is a reason instead */
+    double average;                /* of people of this age and sex; NaN when unknown */
     char reason[32];               /* "" or "already_recorded", "dead", … */
     int32_t as_of;
     int64_t version;   /* of the patient when scored */
@@ -30,8 +31,8 @@ typedef struct rz_score_row {
     rz_score score; /* scored_at is set by the store */
 } rz_score_row;
 
-/* Keeps n scores in one transaction, replacing older ones; scores of patients that were erased
- * meanwhile are left out. Outside a batch. Errors  as rz_store_put. */
+/* Keeps n scores in one transaction, replacing older ones, those of their month included; scores of
+ * patients that were erased meanwhile are left out. Outside a batch. Errors  as rz_store_put. */
 RZ_MUST_CHECK rz_status rz_store_scores_put(rz_store *store, const rz_score_row *rows, size_t n,
                                             rz_error *error);
 
@@ -40,6 +41,29 @@ RZ_MUST_CHECK rz_status rz_store_score_get(rz_store *store, rz_patient_key patie
                                            int32_t as_of, const char *task,
                                            const rz_score_context *context, rz_score *out,
                                            bool *found, rz_error *error);
+
+/* ---- earlier months ------------------------------------------------------------------------- */
+
+enum { RZ_SCORE_MONTHS = 60, RZ_CONTEXT_TEXT = 128 };
+
+/* The month of a day: 12 * year + month - 1. */
+int rz_score_month(int32_t day);
+
+/* A score as it was kept of its month, and what made it. */
+typedef struct rz_month_score {
+    rz_score score; /* version 0: months do not keep it */
+    char model_hash[RZ_CONTEXT_TEXT], calibration_id[RZ_CONTEXT_TEXT];
+} rz_month_score;
+
+/* The newest score of each month and context of a patient and task, of the last RZ_SCORE_MONTHS
+ * months that were scored, from `first_month` on: in the order of time, at most the `cap` newest.
+ */
+RZ_MUST_CHECK rz_status rz_store_score_months(rz_store *store, rz_patient_key patient,
+                                              const char *task, int first_month,
+                                              rz_month_score *out, size_t cap, size_t *n,
+                                              rz_error *error);
+
+/* ---- explanations --------------------------------------------------------------------------- */
 
 /* What a score rests on, to be kept with it. */
 typedef struct rz_explanation_row {
@@ -64,47 +88,13 @@ RZ_MUST_CHECK rz_status rz_store_explanation_get(rz_store *store, rz_patient_key
                                                  const rz_score_context *context, rz_arena *arena,
                                                  char **out, rz_error *error);
 
-/* Those of the `top` highest fresh scores of a task, day and context that have no explanation,
- * highest first: at most `cap` patients. */
+/* Those of the `top` first scores of a task's worklist (by excess) that are fresh, of this day and
+ * context, and have no explanation, in this order: at most `cap` patients. */
 RZ_MUST_CHECK rz_status rz_store_explanations_missing(rz_store *store, const char *task,
                                                       int32_t as_of,
                                                       const rz_score_context *context, size_t top,
                                                       rz_patient_key *out, size_t cap, size_t *n,
                                                       rz_error *error);
-
-typedef struct rz_worklist_query {
-    const char *task;
-    const char *facility;   /* NULL for all */
-    double min_probability; /* 0 for all */
-    size_t offset;          /* rows to skip, for pages */
-} rz_worklist_query;
-
-typedef struct rz_worklist_row {
-    rz_patient_key patient;
-    char facility[128], id[128]; /* as stored */
-    rz_score score;
-    bool stale; /* the patient changed since */
-} rz_worklist_row;
-
-#define RZ_WORKLIST_REASONS_MAX 8
-
-typedef struct rz_worklist_counts {
-    int64_t scored;   /* with a probability */
-    int64_t unscored; /* the background has not come to them yet */
-    int64_t left_out; /* with a reason instead of a probability */
-    size_t n_reasons; /* that occur, in alphabetical order; they add up to left_out */
-    struct {
-        char reason[32];
-        int64_t patients;
-    } reasons[RZ_WORKLIST_REASONS_MAX];
-    int64_t stale;                /* of scored and left_out: the patient changed since */
-    int64_t oldest_at, newest_at; /* scored_at of fresh and stale ones; 0 without any */
-} rz_worklist_counts;
-
-/* The highest risks of a task, best first, at most `cap`; and what the whole list counts. */
-RZ_MUST_CHECK rz_status rz_store_worklist(rz_store *store, const rz_worklist_query *query,
-                                          rz_worklist_row *out, size_t cap, size_t *n,
-                                          rz_worklist_counts *counts, rz_error *error);
 
 /* Up to `cap` patients with key > after that have no fresh score of this task, day and context:
  * the background scorer's work, in the order of keys. */

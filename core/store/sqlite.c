@@ -2,6 +2,7 @@
 #include "store/sqlite.h"
 
 #include "base/size.h"
+#include "claims/day.h"
 
 #include <errno.h>
 #include <math.h>
@@ -147,6 +148,22 @@ static void set_limits(sqlite3 *handle)
     (void)sqlite3_extended_result_codes(handle, 1);
 }
 
+static void years_between(sqlite3_context *context, int n, sqlite3_value **values)
+{
+    (void)n;
+    if (sqlite3_value_type(values[0]) == SQLITE_INTEGER &&
+        sqlite3_value_type(values[1]) == SQLITE_INTEGER)
+        sqlite3_result_int(context, rz_day_years_between((int32_t)sqlite3_value_int(values[0]),
+                                                         (int32_t)sqlite3_value_int(values[1])));
+}
+
+static int add_functions(sqlite3 *handle)
+{
+    return sqlite3_create_function_v2(handle, "years_between", 2,
+                                      SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_DIRECTONLY, NULL,
+                                      years_between, NULL, NULL, NULL);
+}
+
 rz_status rz_db_open(const char *path, rz_db_mode mode, const rz_db_options *options, rz_db **out,
                      rz_error *error)
 {
@@ -169,6 +186,11 @@ rz_status rz_db_open(const char *path, rz_db_mode mode, const rz_db_options *opt
     }
     set_limits(db->handle);
     (void)sqlite3_busy_handler(db->handle, on_busy, db);
+    code = add_functions(db->handle);
+    if (code != SQLITE_OK) {
+        status = fail(db, code, error);
+        goto out;
+    }
     status = rz_db_execute(db,
                            "PRAGMA foreign_keys = ON; PRAGMA cell_size_check = ON;"
                            "PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",

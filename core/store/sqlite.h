@@ -28,7 +28,8 @@ typedef struct rz_db_options {
     void *watch_context;
 } rz_db_options;
 
-/* Opens with the settings of every connection.
+/* Opens with the settings of every connection. SQL has one function more: years_between(day, day)
+ * is rz_day_years_between, NULL where a day is.
  * Errors  RZ_E_NOT_FOUND, RZ_E_CORRUPT, RZ_E_NO_MEMORY, RZ_E_IO. */
 RZ_MUST_CHECK rz_status rz_db_open(const char *path, rz_db_mode mode, const rz_db_options *options,
                                    rz_db **out, rz_error *error);

@@ -538,7 +538,7 @@ class Questions(Scratch, Case):
     def test_watch(self):
         end = time.time() + 60
         while time.time() < end:  # the background scorer comes by every second
-            listed = self.daemon.get("/v1/risks?task=ckd&limit=1000").json
+            listed = self.daemon.get("/v1/risks?task=ckd&limit=1000&sort=probability").json
             if listed["unscored"] == 0 and listed["stale"] == 0:
                 break
             time.sleep(0.2)

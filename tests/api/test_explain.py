@@ -170,7 +170,7 @@ class Explain(unittest.TestCase):
         def explained():
             with contextlib.closing(sqlite3.connect(f"{self.folder}/t.db")) as db:
                 return db.execute("SELECT count(explanation) FROM (SELECT explanation FROM scores WHERE task = 'ckd' "
-                                  "AND probability >= 0 ORDER BY probability DESC, patient LIMIT 2)").fetchone() == (2,)
+                                  "AND probability >= 0 ORDER BY excess DESC, patient LIMIT 2)").fetchone() == (2,)
         self.until(explained)
         d = self.restart("--no-rescore")
         with contextlib.closing(sqlite3.connect(f"{self.folder}/t.db")) as db:

@@ -13,7 +13,8 @@ import unittest
 
 import daemon
 from daemon import Daemon, claim, fixture
-from test_risks import Documented, history
+from documented import Documented
+from test_risks import history
 from training import PROGRAM, Trained, digests, read, show, train
 
 REZEPT = f"{daemon.BUILD}/client/rezept"

@@ -2,7 +2,6 @@
 """Risks out, with a real (small, briefly trained) model: every route against openapi.yaml, reasons,
 batches, cache, worklist, overload, and the exchange of a model under load."""
 import json
-import os
 import re
 import shutil
 import tempfile
@@ -10,18 +9,9 @@ import threading
 import time
 import unittest
 
-import jsonschema
-import yaml
-
 import daemon
 from daemon import CANARY, Case, Daemon, claim, fixture
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-with open(f"{HERE}/../../schema/openapi.yaml", encoding="utf-8") as source:
-    OPENAPI = yaml.safe_load(source)
-with open(f"{HERE}/../../schema/openapi-schemas.yaml", encoding="utf-8") as source:
-    OPENAPI["components"].update(yaml.safe_load(source)["components"])
-
+from documented import OPENAPI, Documented
 
 def history(number=1):
     """The claims of one patient of the fixture."""
@@ -32,39 +22,6 @@ def history(number=1):
 def healthy():
     return [c for c in history(1) + history(2) + history(3) + history(5)
             if not any(d["code"] == "N189" for d in c["diagnoses"])]
-
-
-class Documented:
-    """Checks answers against the document."""
-    seen = set()
-
-    @classmethod
-    def check(cls, method, pattern, answer):
-        operation = OPENAPI["paths"][pattern][method.lower()]
-        responses = operation["responses"]
-        described = responses.get(str(answer.status), responses.get("default"))
-        if described is None:
-            raise AssertionError(f"{method} {pattern}: {answer.status} is not in the document")
-        while "$ref" in described:
-            described = cls.resolve(described["$ref"])
-        kind = answer.headers["content-type"].split(";")[0]
-        if kind not in described["content"]:
-            raise AssertionError(f"{method} {pattern}: {kind} is not in the document")
-        cls.seen.add(f"{method} {pattern}")
-        schema = {**described["content"][kind]["schema"], "components": OPENAPI["components"]}
-        if kind.endswith("json") and kind != "application/x-ndjson":
-            jsonschema.Draft202012Validator(schema).validate(answer.json)
-        if kind == "application/x-ndjson":
-            for line in answer.body.splitlines():
-                jsonschema.Draft202012Validator(schema).validate(json.loads(line))
-        return answer
-
-    @staticmethod
-    def resolve(reference):
-        found = OPENAPI
-        for part in reference[2:].split("/"):
-            found = found[part]
-        return found
 
 
 class Risks(Case):
@@ -90,6 +47,16 @@ class Risks(Case):
             check("GET", "/v1/patients/{id}/risks", d.get(f"/v1/patients/p2/risks?{query}"))
         check("GET", "/v1/risks", d.get("/v1/risks?task=ckd"))
         check("GET", "/v1/risks", d.get("/v1/risks"))
+        check("GET", "/v1/risks", d.get("/v1/risks?sort=age"))
+        check("GET", "/v1/patients/{id}/trend", d.get("/v1/patients/p2/trend?task=ckd"))
+        check("GET", "/v1/patients/{id}/trend", d.get("/v1/patients/p2/trend"))
+        verdict = {"patient": {"id": "doc"}, "task": "ckd", "verdict": "agree", "as_of": "2024-05-01",
+                   "probability": 0.25, "model_sha256": "0" * 64}
+        check("POST", "/v1/feedback", d.post("/v1/feedback", verdict))
+        check("POST", "/v1/feedback", d.post("/v1/feedback", {}))
+        check("GET", "/v1/feedback", d.get("/v1/feedback"))
+        for path in ("/v1/models/{id}/card", "/v1/study", "/v1/whoami"):
+            check("GET", path, d.get(path.replace("{id}", "risks")))
         check("POST", "/v1/predict", d.post("/v1/predict?explain=3", body))
         check("POST", "/v1/predict", d.post("/v1/predict", {"claims": []}))
         check("POST", "/v1/predict:batch", d.post("/v1/predict:batch", lines, "application/x-ndjson"))
@@ -101,6 +68,8 @@ class Risks(Case):
         self.assertEqual(d.get("/v1/models/none").status, 404)
         one = d.get("/v1/models/risks").json
         listed = next(m for m in d.get("/v1/models").json["models"] if m["id"] == "risks")
+        for told in one["calibrations"].values():  # what one model tells besides
+            del told["figures"], told["title"], told["title_ja"]
         self.assertEqual({**one, "drift": 0}, {**listed, "drift": 0})
         self.assertEqual(one["drift"].keys(), {"ckd", "amlodipine"})
         self.assertEqual(d.get("/v1/models/risks:load").headers["allow"], "POST")
@@ -237,8 +206,8 @@ class Risks(Case):
         reasons = got["left_out_reasons"]
         self.assertEqual(sum(reasons.values()), got["left_out"], reasons)
         self.assertGreaterEqual(reasons.get("already_recorded", 0), 1, "p1 has N189")
-        chances = [r["probability"] for r in got["risks"]]
-        self.assertEqual(chances, sorted(chances, reverse=True))
+        excess = [r["excess"] for r in got["risks"]]
+        self.assertEqual(excess, sorted(excess, reverse=True))
 
     def test_privacy(self):
         made = [dict(c, patient=dict(c["patient"], id=CANARY), claim_id=f"z{i}")

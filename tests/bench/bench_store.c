@@ -1,15 +1,16 @@
-/* Speed of the store: an import sorted by patient and the reading of histories.
+/* Speed of the store: an import sorted by patient, the reading of histories, and worklists.
  *
  *   bench-store [--patients N] [--shuffled] [--json FILE]
  *
  * By default 5,000 patients of 40 claims with 5 events each, sorted by patient.
  *
- * Prints events/s of the import, the largest write-ahead log seen, and histories/s. */
+ * Prints events/s of the import, the largest write-ahead log seen, histories/s, kept scores/s of
+ * four tasks, and milliseconds of a page of 100 rows and of counting the whole list. */
 #include "bench.h"
 
 #include "base/rng.h"
 #include "base/size.h"
-#include "store/store.h"
+#include "store/worklist.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -107,6 +108,85 @@ static void bench_read(bench_report *report, rz_store *store, int n_patients, rz
     rz_arena_done(&arena);
 }
 
+static const char *const tasks[] = {"amlodipine", "ckd", "hypertension", "pregabalin"};
+
+/* Every patient has a score of each task; three in ten a reason instead of a risk. */
+static void bench_scores(bench_report *report, rz_store *store, int n_patients, rz_error *error)
+{
+    enum { WINDOW = 256 };
+    rz_rng rng;
+    rz_rng_init(&rng, 3, 0);
+    double start = seconds_now();
+    for (int first = 1; first <= n_patients; first += WINDOW) {
+        rz_score_row rows[WINDOW * RZ_COUNT(tasks)];
+        size_t n = 0;
+        for (int key = first; key < first + WINDOW && key <= n_patients; key++)
+            for (size_t t = 0; t < RZ_COUNT(tasks); t++) {
+                double risk = rz_rng_uniform(&rng);
+                bool none = rz_rng_below(&rng, 10) < 3;
+                rows[n] = (rz_score_row){.patient = key,
+                                         .task = tasks[t],
+                                         .context = {"model", "tasks", "calibration"},
+                                         .score = {.probability = none ? (double)NAN : risk * risk,
+                                                   .low = none ? (double)NAN : 0.0,
+                                                   .high = none ? (double)NAN : 1.0,
+                                                   .average = 0.1,
+                                                   .as_of = 20000,
+                                                   .version = 1}};
+                if (none)
+                    (void)snprintf(rows[n].score.reason, sizeof rows[n].score.reason,
+                                   "already_recorded");
+                n++;
+            }
+        must(rz_store_scores_put(store, rows, n, error), error);
+    }
+    bench_report_add(report, &(bench_row){.work = "store scores",
+                                          .value = n_patients * (double)RZ_COUNT(tasks) /
+                                                   (seconds_now() - start),
+                                          .unit = "scores/s",
+                                          .note = "with the score of their month"});
+}
+
+static void bench_page(bench_report *report, rz_store *store, const char *work,
+                       const rz_worklist_query *query, rz_error *error)
+{
+    enum { ROUNDS = 50, PAGE = 100 };
+    rz_arena arena;
+    rz_worklist_counts counts = {0};
+    size_t n = 0;
+    char counting[64];
+    rz_arena_init(&arena, 1 << 24);
+    rz_worklist_row *rows = rz_arena_alloc(&arena, PAGE, sizeof *rows);
+    double start = seconds_now();
+    for (int i = 0; i < ROUNDS; i++)
+        must(rz_store_worklist(store, query, &arena, rows, PAGE, &n, error), error);
+    double middle = seconds_now();
+    for (int i = 0; i < ROUNDS; i++)
+        must(rz_store_worklist_count(store, query, &counts, error), error);
+    (void)snprintf(counting, sizeof counting, "%s, counted", work);
+    bench_report_add(report, &(bench_row){.work = work,
+                                          .value = 1e3 * (middle - start) / ROUNDS,
+                                          .unit = "ms",
+                                          .note = "a page of 100 rows"});
+    bench_report_add(report, &(bench_row){.work = counting,
+                                          .value = 1e3 * (seconds_now() - middle) / ROUNDS,
+                                          .unit = "ms",
+                                          .note = "the whole list"});
+    rz_arena_done(&arena);
+}
+
+static void bench_worklists(bench_report *report, rz_store *store, rz_error *error)
+{
+    rz_worklist_query all = {.tasks = tasks, .n_tasks = RZ_COUNT(tasks)}, one = all, old = all;
+    one.n_tasks = 1;
+    old.by_age = true;
+    old.age_min = 60;
+    old.age_max = 150;
+    bench_page(report, store, "worklist of four tasks", &all, error);
+    bench_page(report, store, "worklist of one task", &one, error);
+    bench_page(report, store, "worklist from an age on", &old, error);
+}
+
 int main(int argc, char **argv)
 {
     rz_error error = {0};
@@ -135,6 +215,8 @@ int main(int argc, char **argv)
     rz_store *reader = NULL;
     must(rz_store_open(path, NULL, &reader, &error), &error);
     bench_read(&report, reader, n_patients, &error);
+    bench_scores(&report, store, n_patients, &error);
+    bench_worklists(&report, reader, &error);
     rz_store_close(reader);
     rz_store_close(store);
     bench_report_close(&report);

@@ -2,7 +2,7 @@
 #include "store_fixture.h"
 
 #include "store/audit.h"
-#include "store/scores.h"
+#include "store/worklist.h"
 
 #include <sqlite3.h>
 
@@ -84,57 +84,72 @@ static void scores_are_fresh_or_missing(void **state)
 
     rz_worklist_row list[4];
     rz_worklist_counts counts;
-    rz_worklist_query query = {.task = "ckd"};
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    const char *const ckd[] = {"ckd"}, *const amlodipine[] = {"amlodipine"};
+    rz_worklist_query query = {.tasks = ckd, .n_tasks = 1, .order = RZ_WORKLIST_PROBABILITY};
+    rz_arena arena;
+    rz_arena_init(&arena, 1 << 20);
+#define LOOK(query)                                                                                \
+    check_ok(rz_store_worklist(store, &(query), &arena, list, 4, &n, &error));                     \
+    check_ok(rz_store_worklist_count(store, &(query), &counts, &error))
+    LOOK(query);
     assert_int_equal(n, 3);
     assert_string_equal(list[0].id, "p1");
+    assert_string_equal(list[0].task, "ckd");
+    assert_string_equal(list[0].model_hash, "model-a");
     assert_true(list[0].stale);
     assert_string_equal(list[1].id, "p3");
     assert_string_equal(list[1].facility, "F2");
     assert_false(list[1].stale);
     assert_int_equal(counts.scored, 3);
+    assert_int_equal(counts.matching, 3);
     assert_int_equal(counts.unscored, 0);
     assert_int_equal(counts.left_out, 1);
     assert_int_equal(counts.stale, 1);
-    rz_worklist_query other_task = {.task = "amlodipine"};
-    check_ok(rz_store_worklist(store, &other_task, list, 4, &n, &counts, &error));
+    rz_worklist_query other_task = {.tasks = amlodipine, .n_tasks = 1};
+    LOOK(other_task);
     assert_int_equal(n, 0);
     assert_int_equal(counts.unscored, 4);
     assert_int_equal(counts.scored + counts.left_out + counts.oldest_at, 0);
     query.min_probability = 0.35;
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    LOOK(query);
     assert_int_equal(n, 1);
-    query = (rz_worklist_query){.task = "ckd", .offset = 2};
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    assert_int_equal(counts.scored, 3);
+    assert_int_equal(counts.matching, 1);
+    query.min_probability = 0;
+    query.offset = 2;
+    LOOK(query);
     assert_int_equal(n, 1);
-    query = (rz_worklist_query){.task = "ckd", .facility = "F2"};
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    query.offset = 0;
+    query.facility = "F2";
+    LOOK(query);
     assert_int_equal(n, 1);
     assert_int_equal(counts.scored, 1);
     query.facility = "F3";
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    LOOK(query);
     assert_int_equal(n, 0);
-    assert_int_equal(counts.scored, 0);
+    assert_int_equal(counts.scored + counts.unscored, 0);
 
     rows[0] = scored(&patients[0], NAN, "short_history");
     rows[1] = scored(&patients[3], NAN, "dead");
     check_ok(rz_store_scores_put(store, rows, 2, &error));
     query.facility = NULL;
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    LOOK(query);
     assert_int_equal(counts.scored, 1);
     assert_int_equal(counts.left_out, 3);
     assert_int_equal(counts.n_reasons, 2);
     assert_string_equal(counts.reasons[0].reason, "dead");
-    assert_int_equal(counts.reasons[0].patients, 2);
+    assert_int_equal(counts.reasons[0].rows, 2);
     assert_string_equal(counts.reasons[1].reason, "short_history");
-    assert_int_equal(counts.reasons[1].patients, 1);
+    assert_int_equal(counts.reasons[1].rows, 1);
     assert_int_equal(counts.stale, 1);
     assert_true(counts.oldest_at > 0 && counts.oldest_at < counts.newest_at);
 
     check_ok(rz_store_erase_patient(store, patients[1].key, &error));
-    check_ok(rz_store_worklist(store, &query, list, 4, &n, &counts, &error));
+    LOOK(query);
     assert_int_equal(n, 0);
     assert_int_equal(counts.scored, 0);
+#undef LOOK
+    rz_arena_done(&arena);
     rz_store_close(store);
 }
 
