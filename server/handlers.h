@@ -38,4 +38,7 @@ void healthz_get(request *r);
 void metrics_get(request *r);
 void openapi_get(request *r);
 
+void page_index_get(request *r);
+void page_file_get(request *r);
+
 #endif

@@ -12,6 +12,8 @@
 #include "problem.h"
 #include "route.h"
 
+#include "base/size.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
@@ -221,12 +223,17 @@ static enum MHD_Result on_header(void *cls, enum MHD_ValueKind kind, const char 
     if (value == NULL)
         value_n = 0;
     guard_header(&seen->guard, name, name_n, value != NULL ? value : "", value_n);
-    if (name_n == 12 && strncasecmp(name, "Content-Type", name_n) == 0)
-        keep = &r->content_type;
-    else if (name_n == 13 && strncasecmp(name, "Authorization", name_n) == 0)
-        keep = &r->authorization;
-    else if (name_n == 16 && strncasecmp(name, "Content-Encoding", name_n) == 0)
-        keep = &r->content_encoding;
+    const struct {
+        const char *name;
+        const char **at;
+    } kept[] = {{"Content-Type", &r->content_type},
+                {"Authorization", &r->authorization},
+                {"Content-Encoding", &r->content_encoding},
+                {"Accept-Encoding", &r->accept_encoding},
+                {"If-None-Match", &r->if_none_match}};
+    for (size_t i = 0; i < RZ_COUNT(kept); i++)
+        if (strlen(kept[i].name) == name_n && strncasecmp(name, kept[i].name, name_n) == 0)
+            keep = kept[i].at;
     if (keep != NULL && value_n > 0) {
         *keep = rz_arena_strndup(&r->arena, value, value_n);
         seen->no_memory = seen->no_memory || *keep == NULL;
@@ -353,8 +360,14 @@ static void add_headers(const request *r, struct MHD_Response *response, bool cl
     char number[16];
     (void)MHD_add_response_header(response, "Content-Type", a->content_type);
     (void)MHD_add_response_header(response, "X-Request-Id", r->id);
-    (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     (void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+    bool says_how_long = false;
+    for (size_t i = 0; i < a->n_headers; i++) {
+        says_how_long = says_how_long || strcmp(a->headers[i].name, "Cache-Control") == 0;
+        (void)MHD_add_response_header(response, a->headers[i].name, a->headers[i].value);
+    }
+    if (!says_how_long)
+        (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     if (a->retry_after_s > 0) {
         (void)snprintf(number, sizeof number, "%d", a->retry_after_s);
         (void)MHD_add_response_header(response, "Retry-After", number);

@@ -35,6 +35,10 @@ typedef struct stream {
 } stream;
 enum { STREAM_END = -1, STREAM_FAILED = -2 };
 
+typedef struct pair {
+    const char *name, *value;
+} pair;
+
 typedef struct answer {
     int status; /* HTTP status; 0 while there is none */
     const char *content_type;
@@ -46,11 +50,9 @@ typedef struct answer {
     int retry_after_s; /* 0 = no header */
     char allow[48];    /* "" = no header */
     stream *stream;    /* owned; instead of body */
+    const pair *headers; /* more of them, or NULL; in the arena or static. Without a Cache-Control */
+    size_t n_headers;    /* among them the answer is not to be kept */
 } answer;
-
-typedef struct pair {
-    const char *name, *value;
-} pair;
 
 typedef struct request {
     struct server *server;
@@ -60,6 +62,7 @@ typedef struct request {
     const char *content_type;     /* "" when there is none; arena */
     const char *content_encoding; /* NULL when there is none; arena */
     const char *authorization;
+    const char *accept_encoding, *if_none_match; /* NULL when there is none; arena */
     const struct route *route; /* NULL until matched */
     size_t n_parameters, n_query;
     pair parameters[REQUEST_PARAMETERS_MAX]; /* of the path, decoded; arena */

@@ -47,6 +47,8 @@ static const route table[] = {
     {"GET", "/healthz", NULL, BODY_NONE, "", healthz_get, true},
     {"GET", "/metrics", "metrics:read", BODY_NONE, "", metrics_get, true},
     {"GET", "/openapi.json", NULL, BODY_NONE, "", openapi_get, true},
+    {"GET", "/", NULL, BODY_NONE, "", page_index_get, false},
+    {"GET", "/page/{file}", NULL, BODY_NONE, "", page_file_get, false},
 };
 
 size_t route_count(void)
