@@ -1,6 +1,7 @@
-/* GET / and GET /page/{file}: the clinicians' page, from files compiled in. It asks the daemon and nobody
- * else, and says so to the browser: no other host, no inline script or style, no frame around it. The
- * tag of a file changes with its content, so that a browser asks each time and is sent it once. */
+/* GET / and GET /page/{file}: the clinicians' page, from files compiled in. It asks the daemon and
+ * nobody else, and says so to the browser: no other host, no inline script or style, no frame
+ * around it. The tag of a file changes with its content, so that a browser asks each time and is
+ * sent it once. */
 #include "page.h"
 
 #include "base/size.h"
@@ -41,13 +42,11 @@ static bool has_it(const char *if_none_match, const char *etag)
 static void answer_file(request *r, const page_file *file)
 {
     bool same = has_it(r->if_none_match, file->etag), gzip = takes_gzip(r->accept_encoding);
-    const pair headers[] = {{"Cache-Control", "no-cache"},
-                            {"ETag", file->etag},
-                            {"Vary", "Accept-Encoding"},
-                            {"Content-Security-Policy", POLICY},
-                            {"Referrer-Policy", "no-referrer"},
-                            {"Cross-Origin-Opener-Policy", "same-origin"},
-                            {"Content-Encoding", "gzip"}};
+    const pair headers[] = {
+        {"Cache-Control", "no-cache"},      {"ETag", file->etag},
+        {"Vary", "Accept-Encoding"},        {"Content-Security-Policy", POLICY},
+        {"Referrer-Policy", "no-referrer"}, {"Cross-Origin-Opener-Policy", "same-origin"},
+        {"Content-Encoding", "gzip"}};
     pair *kept = rz_arena_alloc(&r->arena, RZ_COUNT(headers), sizeof *kept);
     if (kept == NULL) {
         problem_no_memory(r);

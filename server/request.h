@@ -50,8 +50,9 @@ typedef struct answer {
     int retry_after_s; /* 0 = no header */
     char allow[48];    /* "" = no header */
     stream *stream;    /* owned; instead of body */
-    const pair *headers; /* more of them, or NULL; in the arena or static. Without a Cache-Control */
-    size_t n_headers;    /* among them the answer is not to be kept */
+    const pair
+        *headers;     /* more of them, or NULL; in the arena or static. Without a Cache-Control */
+    size_t n_headers; /* among them the answer is not to be kept */
 } answer;
 
 typedef struct request {
@@ -63,7 +64,7 @@ typedef struct request {
     const char *content_encoding; /* NULL when there is none; arena */
     const char *authorization;
     const char *accept_encoding, *if_none_match; /* NULL when there is none; arena */
-    const struct route *route; /* NULL until matched */
+    const struct route *route;                   /* NULL until matched */
     size_t n_parameters, n_query;
     pair parameters[REQUEST_PARAMETERS_MAX]; /* of the path, decoded; arena */
     pair query[REQUEST_QUERY_MAX];           /* decoded; arena */

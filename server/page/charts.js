@@ -1,6 +1,6 @@
 /* Plots on uPlot, which is fetched when the first one is drawn. What a plot shows is told as text beside
  * it, in a table. */
-import {el} from "./dom.js";
+import {el, followWidth} from "./dom.js";
 
 export const INK = "#1f2937", SOFT = "#4b5563", RULE = "#e5e7eb", BLUE = "#0072b2", ORANGE = "#d55e00", BAND = "rgba(0, 114, 178, 0.13)";
 const FONT = "12px system-ui, -apple-system, 'Segoe UI', 'Hiragino Sans', 'Noto Sans CJK JP', 'Yu Gothic UI', sans-serif";
@@ -28,13 +28,12 @@ export function axis(label, more = {}) {
 export function plot(label, height, options, data) {
     const host = el("div", {class: "plot", role: "img", "aria-label": label});
     const start = async () => {
-        const Plot = await uplot();
-        const width = () => Math.max(240, Math.min(options.width_max ?? 2000, host.clientWidth));
-        const drawn = new Plot({legend: {show: false}, cursor: {show: false}, ...options, width: width(), height}, data, host);
-        new ResizeObserver(() => {
-            if (width() !== drawn.width)
-                drawn.setSize({width: width(), height});
-        }).observe(host);
+        const Plot = await uplot(), fitting = width => Math.max(240, Math.min(options.width_max ?? 2000, width));
+        const drawn = new Plot({legend: {show: false}, cursor: {show: false}, ...options, width: fitting(host.clientWidth), height}, data, host);
+        followWidth(host, width => {
+            if (fitting(width) !== drawn.width)
+                drawn.setSize({width: fitting(width), height});
+        });
     };
     /* After it has a place in the page, and so a width. */
     requestAnimationFrame(() => start().catch(error => host.replaceChildren(error.message)));

@@ -60,3 +60,18 @@ export function facts(pairs, name) {
 export function scrolling(label, ...content) {
     return el("div", {class: "scroll", role: "region", "aria-label": label, tabindex: 0}, content);
 }
+
+const PAPER = 680; /* A4 without its margins */
+
+/* Draws again whenever the element has another width, on paper too. */
+export function followWidth(host, draw) {
+    const ended = new AbortController();
+    new ResizeObserver(() => {
+        if (!host.isConnected)
+            ended.abort();
+        else if (host.clientWidth > 0)
+            draw(host.clientWidth);
+    }).observe(host);
+    addEventListener("beforeprint", () => draw(PAPER), {signal: ended.signal});
+    addEventListener("afterprint", () => draw(host.clientWidth), {signal: ended.signal});
+}

@@ -47,7 +47,7 @@ export default {
     which_facility: "Several facilities have a patient of this id. Which is meant?",
     window: "What is known", record: "Record", from_to_days: "{from} to {to} ({length})", no_record: "no events", claims: "Claims", events: "Events", last_record: "Last event", ago: "{length} before",
     gaps: "Gaps of 6 months or more", no_gaps: "none", gap: "{from} to {to} ({length})", more_gaps: "and {n} earlier",
-    risks_year: "Risks", within: "first record within {days} days", interval_long: "95 % interval {range}", above_average_of: "from the average of age and sex, {n} of 100",
+    risks_year: "Risks", within: "first record within {days} days", interval_long: "95 % interval {range}", above_average_of: "from the average, {n} of 100",
     similar: "of {n} patients scored alike, {positives} had it", no_risks: "There is no risk to give for this patient.", no_risk_of: "No risk to give",
     already_recorded: "already recorded ({code}, {date})", short_history: "the record covers {days} days, {least} are needed",
     why_of: "What weighs in: {task}", speaks_for: "Speaks for it", speaks_against: "Speaks against it", nothing_for: "No code raises this risk.", nothing_against: "No code lowers this risk.",

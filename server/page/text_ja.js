@@ -47,7 +47,7 @@ export default {
     which_facility: "複数の施設にこのIDの患者がいます。どの施設ですか。",
     window: "わかっていること", record: "記録期間", from_to_days: "{from}～{to}（{length}）", no_record: "記録なし", claims: "レセプト", events: "イベント", last_record: "最終記録", ago: "{length}前",
     gaps: "6か月以上の空白", no_gaps: "なし", gap: "{from}～{to}（{length}）", more_gaps: "ほか {n} 件",
-    risks_year: "リスク", within: "{days}日以内の初回記録", interval_long: "95％区間 {range}", above_average_of: "（同年齢・同性の平均、100人中{n}人との差）",
+    risks_year: "リスク", within: "{days}日以内の初回記録", interval_long: "95％区間 {range}", above_average_of: "平均（100人中{n}人）との差",
     similar: "同様のスコアの {n} 人中 {positives} 人に発生", no_risks: "この患者に示せるリスクはありません。", no_risk_of: "リスクを示せないもの",
     already_recorded: "すでに記録あり（{code}、{date}）", short_history: "記録は {days} 日分（{least} 日必要）",
     why_of: "要因：{task}", speaks_for: "リスクを上げる", speaks_against: "リスクを下げる", nothing_for: "このリスクを上げるコードはありません。", nothing_against: "このリスクを下げるコードはありません。",

@@ -1,7 +1,7 @@
 /* The claims of a patient over time, as drawn shapes: a strip a kind of event, and a row for each code that
  * weighs in the risk. Events are gathered into as many steps as can be told apart, so that 20,000
  * are drawn as fast as 20. */
-import {drawing, el, scrolling, svg, table} from "./dom.js";
+import {drawing, el, followWidth, scrolling, svg, table} from "./dom.js";
 import {systemName} from "./risk.js";
 import {count, dayNumber, dayText, nameOf, t} from "./text.js";
 
@@ -93,13 +93,13 @@ export function timelineSection(timeline, risk, asOf, gaps) {
         return section;
     }
     let drawn = 0;
-    new ResizeObserver(() => {
-        const width = Math.max(520, Math.round(host.clientWidth));
-        if (width !== drawn && host.clientWidth > 0) {
+    followWidth(host, room => {
+        const width = Math.max(520, Math.round(room));
+        if (width !== drawn) {
             drawn = width;
             host.replaceChildren(picture(events, codes, dayNumber(asOf), gaps, width));
         }
-    }).observe(host);
+    });
     section.append(host, el("p", {class: "soft"}, codes.length > 0 ? t("timeline_note") : t("timeline_note_plain")), list(events));
     return section;
 }

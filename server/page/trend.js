@@ -19,17 +19,19 @@ function columns(points) {
         hundredths(point => point.probability), of("kept"), of("recomputed")];
 }
 
-/* Not more month names than fit. */
+/* Not more month names than fit, and none twice. */
 function monthSplits(days, width) {
-    const step = Math.ceil(days.length / Math.max(2, Math.floor(width / 70)));
-    return days.filter((day, i) => (days.length - 1 - i) % step === 0);
+    const months = days.filter((day, i) => i + 1 === days.length || dayText(day).slice(0, 7) !== dayText(days[i + 1]).slice(0, 7));
+    const step = Math.ceil(months.length / Math.max(2, Math.floor(width / 70)));
+    return months.filter((day, i) => (months.length - 1 - i) % step === 0);
 }
 
 function drawChanges(u, changes) {
     for (const change of changes) {
         const x = dayNumber(change.date) - 3;
         segment(u, [x, u.scales.y.min], [x, u.scales.y.max], {color: ORANGE, width: 1.5, dash: [5, 4]});
-        caption(u, t("model_change"), u.valToPos(x, "x", true) + 5, u.bbox.top + 2);
+        const at = u.valToPos(x, "x", true), late = at > u.bbox.left + 0.7 * u.bbox.width;
+        caption(u, t("model_change"), at + (late ? -5 : 5), u.bbox.top + 2, late ? "right" : "left");
     }
 }
 
