@@ -21,7 +21,8 @@ static const rz_option table[] = {
     {"models", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "FOLDER",
      .help = "folder of models; default /var/lib/rezept/models, or ./models"},
     {"pseudonym-key-file", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
-     .help = "32 bytes as 64 hex digits; patient ids pass through HMAC with them"},
+     .help = "32 bytes as 64 hex digits; patient ids pass through HMAC with them; default: the"
+             " systemd credential pseudonym-key"},
     {"patient-ids", RZ_OPTION_TEXT, "facility", .group = "Files", .value = "facility|shared",
      .help = "whether an id means the same patient in all facilities"},
     {"base-uri", RZ_OPTION_TEXT, "urn:rezept:", .group = "Files", .value = "URI",
@@ -132,14 +133,32 @@ static void set_paths(config *c)
         c->models = system_wide ? "/var/lib/rezept/models" : "models";
 }
 
+/* The file of the key: the setting's, else the systemd credential where there is one. The store
+ * knows which key it was made with, so that one that is missing cannot go unnoticed. */
+static rz_status find_key(config *c, rz_error *error)
+{
+    const char *set = rz_options_text(c->options, "pseudonym-key-file");
+    const char *credentials = getenv("CREDENTIALS_DIRECTORY");
+    if (set == NULL && credentials == NULL)
+        return RZ_OK;
+    c->key_file = set != NULL ? strdup(set) : rz_path_join(credentials, "pseudonym-key");
+    if (c->key_file == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the path of the pseudonym key");
+    if (set == NULL && access(c->key_file, F_OK) != 0) {
+        free(c->key_file);
+        c->key_file = NULL;
+    }
+    return RZ_OK;
+}
+
 static rz_status read_key(config *c, rz_error *error)
 {
-    const char *path = rz_options_text(c->options, "pseudonym-key-file");
     char *text = NULL;
     size_t n = 0;
-    if (path == NULL)
-        return RZ_OK;
-    rz_status status = rz_file_read(path, 256, &text, &n, error);
+    rz_status status = find_key(c, error);
+    if (status != RZ_OK || c->key_file == NULL)
+        return status;
+    status = rz_file_read(c->key_file, 256, &text, &n, error);
     if (status != RZ_OK)
         return status;
     for (size_t i = 0; i < 2 * RZ_HMAC_KEY_BYTES && status == RZ_OK; i++) {
@@ -150,7 +169,7 @@ static rz_status read_key(config *c, rz_error *error)
                 rz_fail(error, RZ_E_USAGE,
                         "pseudonym-key-file %s: 64 hex digits are expected, digit %zu is none; "
                         "`openssl rand -hex 32` makes a key",
-                        path, i + 1);
+                        c->key_file, i + 1);
         else
             c->pseudonym_key[i / 2] =
                 (unsigned char)(c->pseudonym_key[i / 2] << 4 | (digit - digits));
@@ -257,6 +276,7 @@ rz_status config_read(config *c, int argc, char *const *argv, const char *usage,
 void config_done(config *c)
 {
     rz_options_free(c->options);
+    free(c->key_file);
     memset(c, 0, sizeof *c);
 }
 

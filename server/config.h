@@ -11,6 +11,7 @@
 typedef struct config {
     rz_options *options; /* owned; the texts below are borrowed from it */
     const char *listen, *db, *models, *base_uri;
+    char *key_file; /* owned; where the pseudonym key came from, NULL without one */
     int port;
     bool behind_proxy, shared_patient_ids, has_pseudonym_key, rescore;
     unsigned char pseudonym_key[RZ_HMAC_KEY_BYTES];

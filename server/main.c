@@ -11,6 +11,7 @@
 #include "registry.h"
 #include "scorer.h"
 #include "server.h"
+#include "supervisor.h"
 #include "tally.h"
 #include "tokens.h"
 #include "writer.h"
@@ -18,11 +19,17 @@
 #include "base/file.h"
 #include "tensor/gemm.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { SETTLE_MS = 50, PROBE_MS = 2000 };
 
 static const char usage[] =
     "usage: rezeptd serve [FLAGS]       answer on http://127.0.0.1:8480\n"
@@ -36,9 +43,21 @@ static const char usage[] =
 static const char last_words[] =
     "\nexample: rezeptd serve --db rezept.db --models models --port 8480\n";
 
-static void on_second_signal(int signal_number)
+/* The first one is written into a pipe that main() looks at, the second ends the process at once.
+ * A handler from the beginning and not a wait for blocked signals: OpenBLAS starts threads before
+ * main() can block anything, and a signal that such a thread takes would end the process without
+ * draining. */
+static int signal_pipe[2] = {-1, -1};
+static atomic_int signals;
+
+static void on_signal(int signal_number)
 {
-    _exit(128 + signal_number);
+    int before = errno;
+    if (atomic_fetch_add(&signals, 1) > 0)
+        _exit(128 + signal_number);
+    ssize_t written = write(signal_pipe[1], "", 1);
+    (void)written; /* an empty pipe takes one byte */
+    errno = before;
 }
 
 static sigset_t ending_signals(void)
@@ -50,33 +69,66 @@ static sigset_t ending_signals(void)
     return set;
 }
 
-static void start_signals(void)
+static rz_status start_signals(rz_error *error)
 {
     sigset_t set = ending_signals();
     struct sigaction ignore = {.sa_handler = SIG_IGN};
+    struct sigaction end = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    if (pipe(signal_pipe) != 0 || fcntl(signal_pipe[0], F_SETFD, FD_CLOEXEC) != 0 ||
+        fcntl(signal_pipe[1], F_SETFD, FD_CLOEXEC) != 0)
+        return rz_fail_errno(error, errno, "no pipe for signals");
     (void)sigaction(SIGPIPE, &ignore, NULL);
     (void)sigaction(SIGXFSZ, &ignore, NULL); /* a full quota is an error of write, not an end */
-    (void)pthread_sigmask(SIG_BLOCK, &set, NULL); /* inherited by every thread */
+    /* Our own threads inherit this and are not interrupted; main() lets them in while it waits. */
+    (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+    (void)sigaction(SIGTERM, &end, NULL);
+    (void)sigaction(SIGINT, &end, NULL);
+    return RZ_OK;
 }
 
-static int wait_for_signal(void)
+/* Also the service manager hears that the models are there, and from then on, as often as it wants,
+ * that we answer. Requests that were answered meanwhile say so, too: a daemon whose connections are
+ * all taken by busy clients has none left for its own question. */
+static void tell(server *s, int port, bool *ready, uint64_t *answered)
+{
+    uint64_t now = metrics_requests(s->metrics);
+    if (!*ready && registry_settled(s->registry)) {
+        size_t models = registry_ready(s->registry);
+        *ready = true;
+        log_event("info", "ready", "{s:I}", "models_ready", (json_int_t)models);
+        supervisor_tell(&s->supervisor, "READY=1\nSTATUS=listening on %s port %d, %zu models ready",
+                        s->config.listen, port, models);
+    }
+    if (!*ready || s->supervisor.watchdog_ms == 0)
+        return;
+    if (supervisor_probe(&s->config, port, PROBE_MS) || now != *answered)
+        supervisor_tell(&s->supervisor, "WATCHDOG=1");
+    else
+        log_event("error", "not_answering", "{s:i}", "probe_ms", PROBE_MS);
+    *answered = metrics_requests(s->metrics);
+}
+
+static void wait_for_signal(server *s, int port)
 {
     sigset_t set = ending_signals();
-    int got = 0;
-    while (sigwait(&set, &got) != 0)
-        continue;
-    /* From now on the next one ends the process at once. */
-    struct sigaction action = {.sa_handler = on_second_signal};
-    (void)sigaction(SIGTERM, &action, NULL);
-    (void)sigaction(SIGINT, &action, NULL);
+    struct pollfd asked = {.fd = signal_pipe[0], .events = POLLIN};
+    bool ready = false;
+    uint64_t answered = 0;
     (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-    return got;
+    do {
+        tell(s, port, &ready, &answered);
+    } while (poll(&asked, 1,
+                  !ready                          ? SETTLE_MS
+                  : s->supervisor.watchdog_ms > 0 ? s->supervisor.watchdog_ms / 4 + 1
+                                                  : -1) <= 0);
 }
 
 /* Everything but the listener; in the order in which each needs the one before. */
 static rz_status start_rooms(server *s, rz_error *error)
 {
     rz_status status = rz_tensor_choose(&s->tensor, error);
+    if (status == RZ_OK)
+        status = supervisor_open(&s->supervisor, error);
     if (status == RZ_OK)
         status = metrics_new(&s->metrics, error);
     if (status == RZ_OK)
@@ -111,11 +163,13 @@ static void stop_rooms(server *s)
     changes_free(s->changes);
     auth_free(s->auth);
     metrics_free(s->metrics);
+    supervisor_close(&s->supervisor);
 }
 
 static void drain(server *s)
 {
     log_event("info", "draining", "{s:i}", "drain_seconds", s->config.drain_seconds);
+    supervisor_tell(&s->supervisor, "STOPPING=1\nSTATUS=draining");
     atomic_store(&s->draining, true);
     http_stop_accepting(s->http);
     bool idle = http_wait_idle(s->http, s->config.drain_seconds);
@@ -139,7 +193,8 @@ static rz_status serve(server *s, rz_error *error)
     }
     log_event("info", "started", "{s:s, s:s, s:i, s:i}", "version", REZEPT_VERSION, "listen",
               s->config.listen, "port", port, "pid", (int)getpid());
-    (void)wait_for_signal();
+    supervisor_tell(&s->supervisor, "STATUS=loading the models");
+    wait_for_signal(s, port);
     drain(s);
     return RZ_OK;
 }
@@ -158,7 +213,9 @@ static rz_status check_config(const config *c, rz_error *error)
     rz_blas_info blas;
     rz_pool *pool = NULL;
     rz_options_print_values(c->options, stdout);
-    (void)printf("%-28s = %s  (in use)\n%-28s = %s  (in use)\n", "db", c->db, "models", c->models);
+    (void)printf("%-28s = %s  (in use)\n%-28s = %s  (in use)\n%-28s = %s  (in use)\n", "db", c->db,
+                 "models", c->models, "pseudonym-key-file",
+                 c->key_file != NULL ? c->key_file : "none");
     rz_status status = rz_pool_new(c->model_threads, &pool, error);
     if (status == RZ_OK)
         status = rz_blas_describe(pool, &blas, error);
@@ -175,6 +232,7 @@ static rz_status run(int argc, char **argv, rz_error *error)
     if (s == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to start");
     s->started_us = time_now_us();
+    s->supervisor.fd = -1;
     rz_status status = config_read(&s->config, serving ? argc - 1 : argc, serving ? argv + 1 : argv,
                                    usage, &stop, error);
     const char *const *operands;
@@ -202,8 +260,9 @@ int main(int argc, char **argv)
         (void)puts("rezeptd " REZEPT_VERSION);
         return 0;
     }
-    start_signals();
-    rz_status status = rz_hash_setup(&error);
+    rz_status status = start_signals(&error);
+    if (status == RZ_OK)
+        status = rz_hash_setup(&error);
     if (status == RZ_OK)
         status = argc > 1 && strcmp(argv[1], "token") == 0
                      ? tokens_command(argc - 1, argv + 1, &error)

@@ -17,15 +17,16 @@
 #include "problem.h"
 #include "tensor/gemm.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { ROUTES_MAX = 32, CODES = 20, BUCKETS = 12 };
+enum { ROUTES_MAX = 64, CODES = 21, BUCKETS = 12 };
 
-static const int codes[CODES] = {200, 201, 204, 400, 401, 403, 404, 405, 408, 409,
+static const int codes[CODES] = {200, 201, 204, 304, 400, 401, 403, 404, 405, 408, 409,
                                  413, 414, 415, 421, 422, 429, 431, 500, 503, 507};
 static const double bounds_s[BUCKETS] = {0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
                                          0.1,   0.25,   0.5,   1.0,  2.5,   10.0};
@@ -38,7 +39,7 @@ typedef struct times {
 } times;
 
 struct metrics {
-    atomic_ullong requests[ROUTES_MAX + 1][CODES]; /* the last row: no route */
+    atomic_ullong requests[ROUTES_MAX + 1][CODES + 1]; /* the last ones: no route, another code */
     atomic_ullong buckets[ROUTES_MAX + 1][BUCKETS + 1];
     atomic_ullong sum_us[ROUTES_MAX + 1];
     times history, checkpoints;
@@ -49,6 +50,7 @@ struct metrics {
 
 rz_status metrics_new(metrics **out, rz_error *error)
 {
+    assert(route_count() <= ROUTES_MAX);
     *out = calloc(1, sizeof **out);
     return *out != NULL ? RZ_OK : rz_fail(error, RZ_E_NO_MEMORY, "no memory for the metrics");
 }
@@ -71,7 +73,7 @@ void metrics_request(metrics *m, const request *r)
 {
     size_t row = r->route != NULL ? route_index(r->route) : ROUTES_MAX, code = 0, bucket = 0;
     double seconds = request_seconds(r);
-    while (code + 1 < CODES && codes[code] != r->answer.status)
+    while (code < CODES && codes[code] != r->answer.status)
         code++;
     while (bucket < BUCKETS && seconds > bounds_s[bucket])
         bucket++;
@@ -79,6 +81,15 @@ void metrics_request(metrics *m, const request *r)
     (void)atomic_fetch_add(&m->buckets[row][bucket], 1);
     (void)atomic_fetch_add(&m->sum_us[row], (unsigned long long)(seconds * 1e6));
     log_request(r->answer.status >= 500 ? "warning" : "info", r, seconds);
+}
+
+uint64_t metrics_requests(const metrics *m)
+{
+    uint64_t n = 0;
+    for (size_t row = 0; row <= ROUTES_MAX; row++)
+        for (size_t code = 0; code <= CODES; code++)
+            n += atomic_load(&m->requests[row][code]);
+    return n;
 }
 
 void metrics_history(metrics *m, double seconds)
@@ -136,11 +147,14 @@ static void http_text(metrics *m, const server *s, rz_buffer *out, rz_status *st
 {
     head(out, status, "rezeptd_http_requests_total", "counter", "Answered requests.");
     for (size_t row = 0; row <= ROUTES_MAX; row++)
-        for (size_t code = 0; code < CODES; code++) {
+        for (size_t code = 0; code <= CODES; code++) {
             unsigned long long n = atomic_load(&m->requests[row][code]);
+            char text[12] = "other";
+            if (code < CODES)
+                (void)snprintf(text, sizeof text, "%d", codes[code]);
             if (n > 0)
-                ADD("rezeptd_http_requests_total{method=\"%s\",route=\"%s\",code=\"%d\"} %llu\n",
-                    method_label(row), route_label(row), codes[code], n);
+                ADD("rezeptd_http_requests_total{method=\"%s\",route=\"%s\",code=\"%s\"} %llu\n",
+                    method_label(row), route_label(row), text, n);
         }
     head(out, status, "rezeptd_http_request_duration_seconds", "histogram",
          "From the request line to the end of the answer.");

@@ -13,6 +13,9 @@ void metrics_free(metrics *m); /* accepts NULL */
 /* A request ended: counts it and its time, and writes the log line. */
 void metrics_request(metrics *m, const request *r);
 
+/* Requests that ended, whatever their answer. */
+uint64_t metrics_requests(const metrics *m);
+
 /* A history was read from the store for a prediction. */
 void metrics_history(metrics *m, double seconds);
 

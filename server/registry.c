@@ -334,8 +334,28 @@ rz_status registry_change(registry *g, model_change *change, rz_error *error)
     return status;
 }
 
+/* A folder without models is a beginning; one that is not there is a wrong path, which would else
+ * show only as a daemon that never becomes ready. */
+static rz_status check_folder(const config *c, rz_error *error)
+{
+    int folder = open(c->models, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0) {
+        (void)close(folder);
+        return RZ_OK;
+    }
+    if (errno == ENOENT)
+        return rz_fail(error, RZ_E_NOT_FOUND,
+                       "there is no folder of models %s; make it (it may be empty) or name another "
+                       "with --models",
+                       c->models);
+    return rz_fail_errno(error, errno, "the folder of models %s cannot be read", c->models);
+}
+
 rz_status registry_new(const config *c, changes *all, registry **out, rz_error *error)
 {
+    rz_status status = check_folder(c, error);
+    if (status != RZ_OK)
+        return status;
     registry *g = calloc(1, sizeof *g);
     if (g == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the models");

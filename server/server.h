@@ -3,6 +3,7 @@
 #define REZEPTD_SERVER_H
 
 #include "config.h"
+#include "supervisor.h"
 
 #include "tensor/path.h"
 
@@ -33,6 +34,7 @@ typedef struct server {
     struct scorer *scorer;
     struct tally *tally;
     struct http *http;
+    supervisor supervisor;
     atomic_bool draining;
     int64_t started_us;
     rz_tensor_path tensor; /* how models multiply here, and why */

@@ -184,6 +184,13 @@ rz_status rz_db_open(const char *path, rz_db_mode mode, const rz_db_options *opt
                                 : fail(db, code, error);
         goto out;
     }
+    /* SQLite opens what it may not write for reading, and would say so with the first claim. */
+    if (mode != RZ_DB_READ && sqlite3_db_readonly(db->handle, "main") == 1) {
+        status = rz_fail(error, RZ_E_IO,
+                         "%s may only be read by this user; give it to the user that writes to it",
+                         path);
+        goto out;
+    }
     set_limits(db->handle);
     (void)sqlite3_busy_handler(db->handle, on_busy, db);
     code = add_functions(db->handle);

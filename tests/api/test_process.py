@@ -75,6 +75,7 @@ class Start(unittest.TestCase):
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def fails(self, *flags):
+        os.makedirs(f"{self.folder}/models", exist_ok=True)
         done = subprocess.run([daemon.REZEPTD, "serve", "--db", f"{self.folder}/t.db", "--models",
                                f"{self.folder}/models", "--port", "0", *flags],
                               capture_output=True, text=True, timeout=60)
@@ -94,8 +95,8 @@ class Start(unittest.TestCase):
         try:
             self.assertIn("is being written by", self.fails())
             other = tempfile.mkdtemp(prefix="rezeptd-")
-            done = subprocess.run([daemon.REZEPTD, "serve", "--db", f"{other}/t.db", "--port",
-                                   str(first.port)], capture_output=True, text=True, timeout=60)
+            done = subprocess.run([daemon.REZEPTD, "serve", "--db", f"{other}/t.db", "--models",
+                                   first.models, "--port", str(first.port)], capture_output=True, text=True, timeout=60)
             shutil.rmtree(other)
             self.assertEqual(done.returncode, 7)
             self.assertIn(f"port {first.port}", done.stderr)
