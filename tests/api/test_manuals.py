@@ -45,7 +45,9 @@ def all_flags():
 
 
 FLAGS = all_flags()
+# A user or a service of that name before a program is no program ("runuser -u rezept -- rezeptd token").
 WORDS = re.compile(r"(?<![\w/.-])(?:/usr/(?:local/)?bin/)?(rezept-train|rezeptd|rezept)(?= )"
+                   r"(?! +(?:-- +)?rezept(?:d|-train)? )"
                    r"((?: +[^\s`|>;&#'\"]+)+)")
 # What shell scripts here call the programs.
 VARIABLES = {'"$train"': "rezept-train", '"$daemon"': "rezeptd", '"$client"': "rezept"}
@@ -113,7 +115,7 @@ class Manuals(unittest.TestCase):
 
     def test_documents_name_only_what_exists(self):
         paths = [p for pattern in ("*.md", "models/*.md", "schema/*.md", "schema/*.yaml",
-                                   "deploy/*", "core/rezept.h", "client/*.h")
+                                   "deploy/*", "deploy/*/*", "core/rezept.h", "client/*.h")
                  for p in glob.glob(f"{ROOT}/{pattern}") if os.path.isfile(p)]
         seen = 0
         for path in paths:
@@ -144,6 +146,8 @@ class Manuals(unittest.TestCase):
         text = "`rezept-train pretrain --db x \\\n --warp 9` and rezeptd serve --port 1 and rezept's"
         self.assertEqual(list(uses(text)), [("rezept-train", "pretrain", ["db", "warp"]),
                                             ("rezeptd", "serve", ["port"])])
+        self.assertEqual(list(uses("runuser -u rezept -- rezeptd token create --warp 9")),
+                         [("rezeptd", "token", ["warp"])])
         self.assertEqual(list(uses('#!/bin/sh\n"$train" show "$x" --json')),
                          [("rezept-train", "show", ["json"])])
 
