@@ -13,7 +13,7 @@ shift
         "$(printf '%04d' "$n")"_*) ;;
         *) echo "migration $file should have number $n" >&2; exit 1 ;;
         esac
-        echo "static const unsigned char migration_$n[] = {"
+        echo "static const unsigned char migration_${n}[] = {"
         od -An -v -tu1 "$file" | sed 's/\([0-9][0-9]*\)/\1,/g'
         echo '0};'
     done
