@@ -20,6 +20,8 @@ static const rz_option table[] = {
      .help = "the store; default /var/lib/rezept/rezept.db, or ./rezept.db for a plain user"},
     {"models", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "FOLDER",
      .help = "folder of models; default /var/lib/rezept/models, or ./models"},
+    {"code-titles", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
+     .help = "CSV of system, code, title and title_ja: what the page calls codes"},
     {"pseudonym-key-file", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
      .help = "32 bytes as 64 hex digits; patient ids pass through HMAC with them; default: the"
              " systemd credential pseudonym-key"},
@@ -228,6 +230,7 @@ static void set_numbers(config *c)
     c->behind_proxy = rz_options_switch(c->options, "behind-proxy");
     c->rescore = rz_options_switch(c->options, "rescore");
     c->listen = rz_options_text(c->options, "listen");
+    c->code_titles = rz_options_text(c->options, "code-titles");
     c->base_uri = rz_options_text(c->options, "base-uri");
     if (c->http_threads == 0)
         c->http_threads = rz_cores();

@@ -10,7 +10,7 @@
 
 typedef struct config {
     rz_options *options; /* owned; the texts below are borrowed from it */
-    const char *listen, *db, *models, *base_uri;
+    const char *listen, *db, *models, *code_titles, *base_uri; /* code_titles: NULL for none */
     char *key_file; /* owned; where the pseudonym key came from, NULL without one */
     int port;
     bool behind_proxy, shared_patient_ids, has_pseudonym_key, rescore;

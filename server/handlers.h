@@ -18,6 +18,7 @@ void worklist_get(request *r);
 void predict_post(request *r);
 void predict_batch(request *r);
 
+void codes_get(request *r);
 void tasks_list(request *r);
 void models_list(request *r);
 void models_get(request *r);

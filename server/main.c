@@ -17,6 +17,7 @@
 #include "writer.h"
 
 #include "base/file.h"
+#include "import/titles.h"
 #include "tensor/gemm.h"
 
 #include <errno.h>
@@ -127,6 +128,8 @@ static void wait_for_signal(server *s, int port)
 static rz_status start_rooms(server *s, rz_error *error)
 {
     rz_status status = rz_tensor_choose(&s->tensor, error);
+    if (status == RZ_OK && s->config.code_titles != NULL)
+        status = rz_titles_read(s->config.code_titles, &s->titles, error);
     if (status == RZ_OK)
         status = supervisor_open(&s->supervisor, error);
     if (status == RZ_OK)
@@ -163,6 +166,7 @@ static void stop_rooms(server *s)
     changes_free(s->changes);
     auth_free(s->auth);
     metrics_free(s->metrics);
+    rz_titles_free(s->titles);
     supervisor_close(&s->supervisor);
 }
 

@@ -33,6 +33,7 @@ static const route table[] = {
      false},
     {"POST", "/v1/predict:batch", "risks:read", BODY_NDJSON, "task,top,as_of,model,explain",
      predict_batch, false},
+    {"GET", "/v1/codes", "risks:read", BODY_NONE, "code", codes_get, false},
     {"GET", "/v1/tasks", "risks:read", BODY_NONE, "", tasks_list, false},
     {"GET", "/v1/models", "risks:read", BODY_NONE, "", models_list, false},
     {"POST", "/v1/models/{id}:load", "models:admin", BODY_NONE, "", models_load, false},

@@ -20,6 +20,7 @@ struct registry;
 struct scorer;
 struct tally;
 struct writer;
+struct rz_titles;
 
 typedef struct server {
     config config;
@@ -34,6 +35,7 @@ typedef struct server {
     struct scorer *scorer;
     struct tally *tally;
     struct http *http;
+    struct rz_titles *titles; /* NULL without a table */
     supervisor supervisor;
     atomic_bool draining;
     int64_t started_us;

@@ -406,6 +406,38 @@ class Clinic(unittest.TestCase):
         os.symlink(f"{self.folder}/models/risks", f"{self.folder}/models/base")
         self.assertEqual(d.get("/v1/models/base/card").status, 404)
 
+    def test_titles_of_codes(self):
+        table = f"{self.folder}/titles.csv"
+        with open(table, "w", encoding="utf-8") as file:
+            file.write("system,code,title,title_ja\nicd10,I10,<b>High blood pressure,高血圧\n"
+                       "yj,2149042F2021,telmisartan,ミカルディス錠40mg\nyj,2149042F1017,telmisartan,\n")
+        self.start("--no-rescore", "--code-titles", table)
+        got = self.get("/v1/codes?code=icd10:i10,yj:2149042,icd10:E11.9")["codes"]
+        self.assertEqual(got, [
+            {"system": "icd10", "code": "I10", "title": "<b>High blood pressure", "title_ja": "高血圧"},
+            {"system": "yj", "code": "2149042", "title": "telmisartan", "title_ja": None},
+            {"system": "icd10", "code": "E119", "title": None, "title_ja": None}])
+        self.assertEqual(len(self.get("/v1/codes?code=" + ",".join(["icd10:I10"] * 500))["codes"]), 500)
+        for query, words in (("", "1 to 500"), ("code=", "1 to 500"), ("code=I10", "SYSTEM:CODE"), ("code=:I10", "SYSTEM:CODE"),
+                             ("code=icd11:I10", "SYSTEM:CODE"), ("code=icd10:1", "not ICD-10"), ("code=icd10:", "icd10"),
+                             ("code=" + ",".join(["icd10:I10"] * 501), "1 to 500"), (f"code={'x' * 90}:1", "SYSTEM:CODE")):
+            self.assertIn(words, self.get(f"/v1/codes?{query}", status=400)["detail"])
+
+    def test_no_titles(self):
+        self.start("--no-rescore")
+        self.assertIsNone(self.get("/v1/codes?code=icd10:I10")["codes"][0]["title"])
+        table = f"{self.folder}/titles.csv"
+        for text, words in (("system,code,title\nicd10,I10,a\nicd10,I10,b\n", "lines 2 and 3"), (None, table)):
+            if text is None:
+                os.unlink(table)
+            else:
+                with open(table, "w", encoding="utf-8") as file:
+                    file.write(text)
+            ended = subprocess.run([REZEPTD, "serve", "--db", f"{self.folder}/other.db", "--models", f"{self.folder}/models",
+                                    "--port", "0", "--code-titles", table], capture_output=True, text=True, timeout=60)
+            self.assertNotEqual(ended.returncode, 0)
+            self.assertIn(words, ended.stderr)
+
     def test_study(self):
         d = self.start("--no-rescore")
         self.assertEqual(self.get("/v1/study", status=404)["type"].split(":")[-1], "no_study")
