@@ -137,7 +137,13 @@ static void wilson(void **state)
     double low, high;
     rz_wilson(0, 10, &low, &high);
     check_near(low, 0, 1e-12);
-    check_near(high, 0.27753, 1e-5); /* z² / (n + z²) */
+    check_near(high, 0.27753, 1e-5);   /* z² / (n + z²) */
+    for (size_t n = 1; n < 100; n++) { /* the observed share lies within, to the last bit */
+        rz_wilson(0, n, &low, &high);
+        check_near(low, 0, 0);
+        rz_wilson(n, n, &low, &high);
+        check_near(high, 1, 0);
+    }
     rz_wilson(5, 10, &low, &high);
     check_near(low, 0.23659, 1e-5);
     check_near(high, 0.76341, 1e-5);
