@@ -156,13 +156,14 @@ async function study(host, titles, {signal, failure}) {
         else
             failure(host, problem, () => study(host, titles, {signal, failure}));
     }
+    host.removeAttribute("aria-busy");
 }
 
 export async function show(main, query, context) {
     const [{models}, {tasks}] = await Promise.all([get("/v1/models", {}, context.signal), get("/v1/tasks", {}, context.signal)]);
     const answering = new Set(tasks.map(task => task.model));
     models.sort((a, b) => answering.has(b.id) - answering.has(a.id) || (a.id < b.id ? -1 : 1));
-    const id = query.get("id") ?? models[0]?.id, evidence = el("div"), titles = new Map(tasks.map(task => [task.name, titleOf(task)]));
+    const id = query.get("id") ?? models[0]?.id, evidence = el("div", {"aria-busy": "true"}), titles = new Map(tasks.map(task => [task.name, titleOf(task)]));
     main.replaceChildren(el("h1", {}, t("models")));
     if (id === undefined) {
         main.append(el("p", {class: "empty"}, t("no_models")));

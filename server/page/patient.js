@@ -1,9 +1,10 @@
 /* One patient, in the order in which a clinician asks: how much is known, what is likely, why, since when,
  * what happened, what is not known, who says so, and what the clinician says. */
 import {Problem, get, patientPath} from "./api.js";
+import {nameCodes} from "./codes.js";
 import {el, facts} from "./dom.js";
 import {feedbackSection} from "./feedback.js";
-import {ageOn, bar, codeElement, excess, frequency, intervalText, legend, scaleOf, whoText} from "./risk.js";
+import {ageOn, bar, codeElement, excess, frequency, intervalText, legend, scaleOf, systemName, whoText} from "./risk.js";
 import {count, dayNumber, dayText, hundred, nameOf, ofHundred, points, span, t, titleOf} from "./text.js";
 import {timelineSection} from "./timeline.js";
 import {trendSection} from "./trend.js";
@@ -86,7 +87,7 @@ function reasonItem(c, most) {
     const dates = c.first_day === c.last_day ? c.first_day : t("from_to_plain", {from: c.first_day, to: c.last_day});
     const meter = el("span", {class: "meter", "aria-hidden": "true"}, el("span", {}));
     meter.firstChild.style.width = `${Math.max(2, 100 * Math.abs(c.logit_change) / most)}%`;
-    return el("li", {}, el("div", {class: "code"}, codeElement(c)), el("div", {class: "change"}, t("points", {n: points(c.risk_change)})), meter,
+    return el("li", {}, el("div", {class: "code"}, codeElement(c), " ", el("span", {class: "soft"}, systemName(c.system))), el("div", {class: "change"}, t("points", {n: points(c.risk_change)})), meter,
         el("div", {class: "soft"}, nameOf("kind", c.kind), " · ", dates, c.events > 1 && ` · ${t("times", {n: count(c.events)})}`));
 }
 
@@ -189,6 +190,7 @@ export async function show(main, query, context) {
             unknownSection(risk ?? known.risks[0], timeline),
             risk && modelSection(risk, known.tasks.find(task => task.name === chosen)),
             risk && feedbackSection(who, risk, context)].filter(Boolean));
+        nameCodes(details, context.signal);
     };
     draw();
     const about = record && [whoText(record.sex, ageOn(record.birth_date, asOf)),

@@ -1,4 +1,5 @@
 /* A risk as all views show it: "n of 100", a bar with its interval and the average, and names. */
+import {codeKey} from "./codes.js";
 import {drawing, el, svg} from "./dom.js";
 import {hundred, nameOf, ofHundred, points, t} from "./text.js";
 
@@ -87,7 +88,7 @@ export function ageOn(birth, day) {
     return Number(day.slice(0, 4)) - Number(birth.slice(0, 4)) - (day.slice(5) < birth.slice(5) ? 1 : 0);
 }
 
-/* A code as records write it, with its system said softly. */
+/* A code as records write it, with a place for its title. */
 export function codeElement(thing) {
-    return [el("code", {}, thing.code || nameOf("kind", thing.kind)), " ", el("span", {class: "soft"}, systemName(thing.system))];
+    return [el("code", {}, thing.code || nameOf("kind", thing.kind)), " ", el("span", {class: "code-title", "data-code": codeKey(thing)})];
 }

@@ -2,7 +2,7 @@
  * weighs in the risk. Events are gathered into as many steps as can be told apart, so that 20,000
  * are drawn as fast as 20. */
 import {drawing, el, followWidth, scrolling, svg, table} from "./dom.js";
-import {systemName} from "./risk.js";
+import {codeElement, systemName} from "./risk.js";
 import {count, dayNumber, dayText, nameOf, t} from "./text.js";
 
 const KINDS = ["diagnosis", "medication", "procedure", "lab", "encounter", "death"];
@@ -81,7 +81,7 @@ function list(events) {
         scrolling(t("newest_events", {n: count(newest.length), all: count(events.length)}), table({caption: t("timeline"), hidden_caption: true, name: "left",
             headings: [t("day"), t("kind"), t("code"), t("system"), t("setting"), t("value")],
             rows: newest.map(event => ({cells: [{content: event.day, header: true}, nameOf("kind", event.kind),
-                [el("code", {}, event.code), event.suspected ? ` (${t("suspected")})` : ""], systemName(event.system),
+                [codeElement(event), event.suspected ? ` (${t("suspected")})` : ""], systemName(event.system),
                 nameOf("setting", event.setting), event.value ?? ""]}))})));
 }
 

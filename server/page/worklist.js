@@ -1,7 +1,8 @@
 /* The worklist: whose risk lies highest above the average of the same age and sex. */
 import {get} from "./api.js";
+import {nameCodes} from "./codes.js";
 import {el, facts, scrolling, table} from "./dom.js";
-import {aligned, bar, excess, frequency, intervalText, legend, scaleOf, systemName, whoText} from "./risk.js";
+import {aligned, bar, codeElement, excess, frequency, intervalText, legend, scaleOf, systemName, whoText} from "./risk.js";
 import {count, hundred, instant, nameOf, points, t, titleOf} from "./text.js";
 
 const ROWS = 50;
@@ -63,7 +64,7 @@ function contributionList(contributions) {
     return el("ul", {class: "codes"}, contributions.map(c => el("li",
         {title: t("contribution_title", {system: systemName(c.system), change: points(c.risk_change)})},
         el("span", {class: "direction", "aria-label": c.logit_change > 0 ? t("for") : t("against")}, c.logit_change > 0 ? "▲" : "▼"),
-        el("code", {}, c.code || nameOf("kind", c.kind)))));
+        codeElement(c))));
 }
 
 export function patientAddress(row) {
@@ -123,6 +124,7 @@ export async function show(main, query, {signal, failure}) {
             state.replaceChildren(standing(answer));
             results.replaceChildren(...(answer.risks.length === 0 ? [nothing(answer)]
                 : [rows(answer, titles), pager(offset, answer, turn)].flat()));
+            nameCodes(results, signal);
         } catch (problem) {
             failure(results, problem, load);
         }

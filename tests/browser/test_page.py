@@ -335,6 +335,21 @@ class Edges(BrowserCase):
         for scope in ("patients:read", "feedback:write", "feedback:read"):
             self.assertIn(f"lacks the scope {scope}", page.text("main"))
 
+    def test_titles_of_codes_stay_text(self):
+        plain = self.daemon_with(models=False, wait="/livez")
+        if "/v1/codes" not in plain.get("/openapi.json").json["paths"]:
+            self.skipTest("this daemon knows no titles of codes")
+        path = f"{plain.folder}/titles.csv"
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"system,code,title,title_ja\nicd10,I10,{SCRIPT},高血圧\n")
+        daemon = self.daemon_with("--code-titles", path)
+        self.assertEqual(daemon.post("/v1/claims", claim(1)).status, 201)
+        page = self.tab(daemon, hash_of("patient", id="p1"))
+        page.settled()
+        page.click("section[aria-labelledby=timeline] details summary")
+        page.wait(f"document.querySelector('section[aria-labelledby=timeline]').innerText.includes({json.dumps(SCRIPT)})")
+        self.assertIsNone(page.run("window.hacked ?? null"))
+
     def test_twenty_thousand_events(self):
         daemon = self.daemon_with()
         codes = [f"{letter}{number:02d}" for letter in "ABCDEFGHIJ" for number in range(100)]
