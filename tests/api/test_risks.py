@@ -67,6 +67,11 @@ class Risks(Case):
         for path in ("/v1/tasks", "/v1/models", "/v1/server", "/livez", "/readyz", "/healthz",
                      "/metrics", "/openapi.json"):
             check("GET", path, d.get(path))
+        check("GET", "/v1/codes", d.get("/v1/codes?code=icd10:I10,yj:2171022"))
+        check("GET", "/v1/codes", d.get("/v1/codes?code=none"))
+        check("GET", "/", d.get("/"))
+        for name in ("main.js", "style.css", "icon.svg", "none"):
+            check("GET", "/page/{file}", d.get(f"/page/{name}"))
         for name in ("risks", "base", "none", "No:Model"):
             check("GET", "/v1/models/{id}", d.get(f"/v1/models/{name}"))
         self.assertEqual(d.get("/v1/models/none").status, 404)
