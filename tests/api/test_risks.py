@@ -55,10 +55,6 @@ class Risks(Case):
         check("POST", "/v1/feedback", d.post("/v1/feedback", verdict))
         check("POST", "/v1/feedback", d.post("/v1/feedback", {}))
         check("GET", "/v1/feedback", d.get("/v1/feedback"))
-        check("GET", "/v1/codes", d.get("/v1/codes?code=icd10:I10"))
-        check("GET", "/", d.get("/"))
-        for name in ("main.js", "style.css", "icon.svg", "none.js"):
-            check("GET", "/page/{file}", d.get(f"/page/{name}"))
         for path in ("/v1/models/{id}/card", "/v1/study", "/v1/whoami"):
             check("GET", path, d.get(path.replace("{id}", "risks")))
         check("POST", "/v1/predict", d.post("/v1/predict?explain=3", body))
