@@ -119,6 +119,8 @@ class Exported(unittest.TestCase):
         shutil.copytree(f"{fixture()}/models/risks", f"{cls.folder}/models/risks")
         cls.d = d = Daemon("--rescore-pause-ms", "20", folder=cls.folder, wait="/readyz")
         cls.addClassCleanup(cls.d.stop)
+        # First: a model that is loaded again has scored nobody yet, and nobody is scored again for it.
+        d.post("/v1/models/risks:load")
         with open(f"{fixture()}/claims.ndjson", encoding="utf-8") as file:
             claims = [json.loads(line) for line in file]
         for i in range(0, len(claims), 10000):
@@ -129,7 +131,6 @@ class Exported(unittest.TestCase):
         d.get("/v1/risks?task=ckd")
         d.get("/nowhere")
         d.raw(b"GET / HTTP/1.1\r\n\r\n")
-        d.post("/v1/models/risks:load")
         end = time.time() + 90
         while time.time() < end:
             cls.text = d.get("/metrics").body.decode()
