@@ -266,26 +266,17 @@ static void write_page(request *r, const rz_feedback *rows, size_t n, size_t cap
 
 void feedback_list(request *r)
 {
-    const char *after = request_query(r, "after"), *limit = request_query(r, "limit"),
-               *patient = request_query(r, "patient");
+    const char *patient = request_query(r, "patient");
     rz_feedback_query query = {.task = request_query(r, "task"),
                                .facility = request_query(r, "facility"),
                                .before = INT64_MAX};
-    int64_t most = (int64_t)r->server->config.page_patients_max;
-    int64_t cap = most < 100 ? most : 100;
+    int64_t cap;
     rz_store *store = NULL;
     rz_error error = {0};
     rz_patient found = {0};
     size_t n = 0;
-    if ((after != NULL && !number_read(after, 0, INT64_MAX, &query.before)) ||
-        (limit != NULL && !number_read(limit, 1, most, &cap))) {
-        problem_answer(r, &(problem){.kind = PROBLEM_BAD_PARAMETER,
-                                     .detail = "after is the `next` of the page before, limit a "
-                                               "number from 1 to `limit`",
-                                     .setting = "page-patients-max",
-                                     .limit = most});
+    if (!page_read(r, &query.before, &cap))
         return;
-    }
     rz_feedback *rows = rz_arena_alloc(&r->arena, (size_t)cap, sizeof *rows);
     rz_status status =
         rows == NULL ? RZ_E_NO_MEMORY : readers_take(r->server->readers, &store, &error);

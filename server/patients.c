@@ -131,23 +131,30 @@ bool instant_read(const char *text, int64_t *out)
 
 /* ---- list ----------------------------------------------------------------------------------- */
 
+bool page_read(request *r, int64_t *after, int64_t *limit)
+{
+    const char *from = request_query(r, "after"), *rows = request_query(r, "limit");
+    int64_t most = (int64_t)r->server->config.page_patients_max;
+    *limit = most < 100 ? most : 100;
+    if ((from == NULL || number_read(from, 0, INT64_MAX, after)) &&
+        (rows == NULL || number_read(rows, 1, most, limit)))
+        return true;
+    problem_answer(r, &(problem){.kind = PROBLEM_BAD_PARAMETER,
+                                 .detail = "after is the `next` of the page before, limit a "
+                                           "number from 1 to `limit`",
+                                 .setting = "page-patients-max",
+                                 .limit = most});
+    return false;
+}
+
 void patients_list(request *r)
 {
-    const char *after = request_query(r, "after"), *limit = request_query(r, "limit");
-    int64_t from = 0, most = (int64_t)r->server->config.page_patients_max;
-    int64_t count = most < 100 ? most : 100;
+    int64_t from = 0, count;
     rz_store *store = NULL;
     rz_error error = {0};
     size_t n = 0;
-    if ((after != NULL && !number_read(after, 0, INT64_MAX, &from)) ||
-        (limit != NULL && !number_read(limit, 1, most, &count))) {
-        problem_answer(r, &(problem){.kind = PROBLEM_BAD_PARAMETER,
-                                     .detail = "after is the `next` of the page before, limit a "
-                                               "number from 1 to `limit`",
-                                     .setting = "page-patients-max",
-                                     .limit = most});
+    if (!page_read(r, &from, &count))
         return;
-    }
     rz_patient *page = rz_arena_alloc(&r->arena, (size_t)count, sizeof *page);
     rz_status status =
         page == NULL ? RZ_E_NO_MEMORY : readers_take(r->server->readers, &store, &error);

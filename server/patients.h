@@ -19,4 +19,8 @@ json_t *patient_name_json(const rz_patient *p, const char *id);
 /* "2024-05-01T12:00:00[.123456]Z" or with +hh:mm, or a date, as microseconds since 1970. */
 bool instant_read(const char *text, int64_t *out);
 
+/* `after` and `limit` of a list's page; *after stays as it is where none is given. False when the
+ * answer is a problem. */
+bool page_read(request *r, int64_t *after, int64_t *limit);
+
 #endif

@@ -143,16 +143,24 @@ static void rank(const call *c, const rz_timeline *timeline, int32_t as_of, cons
     }
 }
 
-static rz_status finish_rows(const call *c, const rz_timeline *timeline, int32_t as_of,
-                             const float *logits, rz_risk *rows, rz_error *error)
+static rz_status check_finite(const rz_predictor *p, const float *logits, rz_error *error)
 {
-    const rz_predictor *p = c->predictor;
     const rz_vocabulary_entry *entries = p->checkpoint.model->vocabulary->entries;
     for (size_t code = 0; code < p->onset.n_codes; code++)
         if (!isfinite(logits[code]))
             return rz_fail(error, RZ_E_CORRUPT,
                            "the model's onset head gives a score for %s that is not a number",
                            entries[code].code);
+    return RZ_OK;
+}
+
+static rz_status finish_rows(const call *c, const rz_timeline *timeline, int32_t as_of,
+                             const float *logits, rz_risk *rows, rz_error *error)
+{
+    const rz_predictor *p = c->predictor;
+    rz_status status = check_finite(p, logits, error);
+    if (status != RZ_OK)
+        return status;
     for (size_t k = 0; k < c->query->n_codes; k++)
         if (rows[k].eligibility.reason == RZ_REASON_NONE)
             fill(p, (double)logits[rows[k].head], &rows[k]);
@@ -191,6 +199,8 @@ static rz_status run_onsets(rz_predictor *p, const rz_timeline *const *timelines
         if (status == RZ_OK)
             status = model->family->onsets(model, 0, k, logits + first * onset_stride(p),
                                            p->scratch, error);
+        for (size_t i = first; status == RZ_OK && i < first + k; i++)
+            status = check_finite(p, logits + i * onset_stride(p), error);
     }
     return status;
 }

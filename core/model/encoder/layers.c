@@ -63,8 +63,7 @@ static void project(const encoder_pass *p, const encoder_worker *mine, size_t la
                       bias + h, out + h, 3 * h, mine->words);
 }
 
-/* Rows come in whole register blocks, spread evenly over the tasks, so that workers end together.
- */
+/* Rows in whole register blocks, spread evenly over the tasks, so that workers end together. */
 static void run_blocks(encoder_pass *p, size_t n, rz_pool_fn *block)
 {
     size_t workers = rz_pool_size(p->model->pool), round = workers * RZ_ENCODER_BLOCK;
