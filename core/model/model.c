@@ -1,6 +1,7 @@
 /* The model: one block of parameters with its table of tensors, and the buffers that go with it. */
 #include "model/model.h"
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "base/size.h"
 
@@ -146,7 +147,7 @@ rz_status rz_model_blank(const rz_config *config, const rz_vocabulary *vocabular
         status = make_table(model, error);
     size_t bytes = 0;
     if (status == RZ_OK && rz_size_mul(model->n_parameters, sizeof(float), &bytes))
-        model->parameters = aligned_alloc(64, bytes);
+        model->parameters = rz_memory_block(bytes);
     if (status == RZ_OK && model->parameters == NULL)
         status =
             rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu parameters", model->n_parameters);

@@ -15,6 +15,8 @@
  * freed at the end. */
 #include "model/encoder/encoder.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,7 +65,7 @@ static rz_status open_scratch(const encoder_pass *p, const rz_scratch *serving, 
         s->weight[i].backward.precision = RZ_FLOAT32;
         s->weight[i].backward.panels = NULL;
     }
-    *panels = aligned_alloc(64, encoder_layer_panels(s) + 64);
+    *panels = rz_memory_block(encoder_layer_panels(s) + 64);
     if (*panels == NULL) {
         encoder_scratch_free(s);
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for a layer's weights");

@@ -2,6 +2,7 @@
  * twice, first to count and then to place, and only ever grows. */
 #include "model/encoder/encoder.h"
 
+#include "base/memory.h"
 #include "base/size.h"
 #include "tensor/gemm.h"
 
@@ -206,7 +207,7 @@ rz_status encoder_scratch_grow(rz_scratch *s, const rz_model *model, size_t rows
     rz_scratch plan = *s;
     carver count = {0};
     lay_out(&count, &plan, &model->config, rows, use);
-    void *memory = count.overflow ? NULL : aligned_alloc(64, count.used);
+    void *memory = count.overflow ? NULL : rz_memory_block(count.used);
     if (memory == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of activations", count.used);
     memset(memory, 0, count.used);

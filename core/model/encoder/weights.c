@@ -2,6 +2,8 @@
  * only after the parameters have changed. */
 #include "model/encoder/encoder.h"
 
+#include "base/memory.h"
+
 #include <stdlib.h>
 
 static encoder_weight weight_of(const rz_scratch *s, const float *source, size_t out, size_t in)
@@ -54,7 +56,7 @@ static rz_status place_panels(rz_scratch *s, bool training, rz_error *error)
             total += rz_weight_bytes(i % 2 == 0 ? &w->forward : &w->backward);
     }
     free(s->packed);
-    s->packed = aligned_alloc(64, total + 64);
+    s->packed = rz_memory_block(total + 64);
     if (s->packed == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu bytes of packed weights", total);
     char *next = s->packed;

@@ -2,6 +2,7 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/memory.h"
 #include "base/size.h"
 
 static void sizes_overflow_is_seen(void **state)
@@ -55,10 +56,26 @@ static void buffer_keeps_its_limit(void **state)
     rz_buffer_done(&buffer);
 }
 
+/* Below and from the size on that asks for huge pages, whole and a byte more. */
+static void blocks_are_aligned_and_whole(void **state)
+{
+    (void)state;
+    const size_t sizes[] = {0, 1, 64, 1000, (4 << 20) - 1, 4 << 20, (4 << 20) + 1, 9 << 20};
+    for (size_t i = 0; i < RZ_COUNT(sizes); i++) {
+        unsigned char *block = rz_memory_block(sizes[i]);
+        assert_non_null(block);
+        assert_int_equal((uintptr_t)block % 64, 0);
+        memset(block, 7, sizes[i]);
+        free(block);
+    }
+    assert_null(rz_memory_block(SIZE_MAX));
+    assert_null(rz_memory_block(SIZE_MAX - 63));
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sizes_overflow_is_seen),
-                                       cmocka_unit_test(arena_keeps_its_limit),
-                                       cmocka_unit_test(buffer_keeps_its_limit)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sizes_overflow_is_seen), cmocka_unit_test(arena_keeps_its_limit),
+        cmocka_unit_test(buffer_keeps_its_limit), cmocka_unit_test(blocks_are_aligned_and_whole)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
