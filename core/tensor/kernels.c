@@ -60,10 +60,12 @@ static size_t padded(size_t n)
  * weights with their gradients. */
 size_t rz_attention_scratch(size_t n_keys, size_t head_size)
 {
-    size_t keys = padded(n_keys), width = padded(head_size);
-    size_t forward = (2 + RZ_ATTENTION_KEYS + 2 * head_size) * RZ_ATTENTION_QUERIES_MAX;
-    size_t backward = 4 * head_size * keys + keys * width +
-                      RZ_ATTENTION_BACK_QUERIES * (width + 2 * (size_t)RZ_ATTENTION_BACK_KEYS);
+    size_t back = RZ_ATTENTION_BACK_KEYS, width = padded(head_size);
+    size_t keys = (n_keys + back - 1) / back * back;
+    size_t forward =
+        (2 + RZ_ATTENTION_KEYS + 2 * head_size) * RZ_ATTENTION_QUERIES_MAX + 2 * n_keys * head_size;
+    size_t backward =
+        4 * head_size * keys + keys * width + RZ_ATTENTION_BACK_QUERIES * (3 * width + 2 * back);
     return forward > backward ? forward : backward;
 }
 

@@ -17,8 +17,8 @@ enum {
     /* Tiles of attention: queries (by instruction set) and keys forward, both backward. */
     RZ_ATTENTION_QUERIES_MAX = 48,
     RZ_ATTENTION_KEYS = 64,
-    RZ_ATTENTION_BACK_QUERIES = 32,
-    RZ_ATTENTION_BACK_KEYS = 128,
+    RZ_ATTENTION_BACK_QUERIES = 64,
+    RZ_ATTENTION_BACK_KEYS = 64,
     /* Of product_transposed and transposed_bf16: rows, whole blocks of every set; both sides for a
      * part of the depth.
      */

@@ -11,9 +11,11 @@
 
 enum {
     QUERIES = BLOCK_VECTORS * W,
-    KEYS = RZ_ATTENTION_KEYS,
+    KEYS = W == 16 ? RZ_ATTENTION_KEYS : 2 * RZ_ATTENTION_KEYS, /* with fewer QUERIES more */
     BACK_QUERIES = RZ_ATTENTION_BACK_QUERIES,
-    BACK_KEYS = RZ_ATTENTION_BACK_KEYS
+    BACK_KEYS = RZ_ATTENTION_BACK_KEYS,
+    GATHER_FROM = 8, /* queries that make up for it */
+    LINE = 16        /* floats of a line of the cache */
 };
 
 #define LOG2_E 1.44269504f
@@ -23,17 +25,45 @@ INLINE size_t whole(size_t n)
     return (n + W - 1) / W * W;
 }
 
-/* out [columns, width] = inᵀ · factor, in [rows, ld]; columns rows … width of out are 0. */
+/* out [columns, width] = inᵀ · factor, in [rows, ld]; columns rows … width of out are 0. By some
+ * rows at a time: all of them, as far apart as they lie, would not stay in the cache. */
 static void transpose(float *out, size_t width, const float *in, size_t ld, size_t rows,
                       size_t columns, float factor)
 {
-    for (size_t d = 0; d < columns; d++) {
-        float *line = out + d * width;
-        for (size_t j = 0; j < rows; j++)
-            line[j] = in[j * ld + d] * factor;
-        for (size_t j = rows; j < width; j++)
-            line[j] = 0.0f;
+    for (size_t first = 0; first < width; first += LINE) {
+        size_t end = first + LINE < width ? first + LINE : width;
+        size_t last = rows < end ? rows : end;
+        for (size_t d = 0; d < columns; d++) {
+            float *line = out + d * width;
+            for (size_t j = first; j < last; j++)
+                line[j] = in[j * ld + d] * factor;
+            for (size_t j = last > first ? last : first; j < end; j++)
+                line[j] = 0.0f;
+        }
     }
+}
+
+/* out [rows, ldo] = inᵀ, in [columns, width]. */
+static void transpose_back(float *out, size_t ldo, const float *in, size_t width, size_t rows,
+                           size_t columns)
+{
+    for (size_t first = 0; first < rows; first += LINE) {
+        size_t end = first + LINE < rows ? first + LINE : rows;
+        for (size_t d = 0; d < columns; d++)
+            for (size_t j = first; j < end; j++)
+                out[j * ldo + d] = in[d * width + j];
+    }
+}
+
+/* Rows of a head one behind the other. In a model they lie a power of two apart, or half as much
+ * again, and push each other out of the nearest cache. */
+static const float *gather(float *out, size_t ldo, const float *in, size_t ld, size_t rows,
+                           size_t columns)
+{
+    for (size_t i = 0; i < rows; i++)
+        for (size_t d = 0; d < ldo; d++)
+            out[i * ldo + d] = d < columns ? in[i * ld + d] : 0.0f;
+    return out;
 }
 
 /* Scores s [n, vectors · W] of the next n keys become weights; the running maximum and sum of each
@@ -116,14 +146,24 @@ static void weights_column(size_t n, size_t width, size_t head_size, const float
         weights(n, 1, head_size, k, ldkv, qt, s, sums);
 }
 
+INLINE float dot(const float *x, const float *y, size_t n)
+{
+    vf sum = {0};
+    size_t d = 0;
+    for (; d + W <= n; d += W)
+        sum += v_load(x + d) * v_load(y + d);
+    float total = v_sum(sum);
+    for (; d < n; d++)
+        total += x[d] * y[d];
+    return total;
+}
+
 /* The largest squared length of rows. */
 static float longest(const float *x, size_t ld, size_t rows, size_t n)
 {
     float most = 0.0f;
     for (size_t i = 0; i < rows; i++, x += ld) {
-        float sum = 0.0f;
-        for (size_t d = 0; d < n; d++)
-            sum += x[d] * x[d];
+        float sum = dot(x, x, n);
         most = sum > most || sum != sum ? sum : most;
     }
     return most;
@@ -170,11 +210,18 @@ void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log
 {
     float *maximum = scratch, *sum = maximum + QUERIES, *s = sum + QUERIES;
     float *qt = s + KEYS * QUERIES, *acc = qt + a->head_size * QUERIES;
-    bool bounded = is_bounded(a);
+    float *k = acc + a->head_size * QUERIES, *v = k + a->n_keys * a->head_size;
+    rz_attention near = *a;
+    if (a->n_queries >= GATHER_FROM) {
+        near.k = gather(k, a->head_size, a->k, a->ldkv, a->n_keys, a->head_size);
+        near.v = gather(v, a->head_size, a->v, a->ldkv, a->n_keys, a->head_size);
+        near.ldkv = a->head_size;
+    }
+    bool bounded = is_bounded(&near);
     for (size_t first = 0; first < a->n_queries; first += QUERIES) {
         size_t n = a->n_queries - first < QUERIES ? a->n_queries - first : QUERIES;
         size_t width = whole(n);
-        attend(a, bounded, first, n, width, qt, s, acc, maximum, sum);
+        attend(&near, bounded, first, n, width, qt, s, acc, maximum, sum);
         for (size_t i = 0; i < n; i++) {
             float inverse = 1.0f / sum[i];
             if (log_sum_exp != NULL)
@@ -213,31 +260,35 @@ INLINE void add_rows(float *out, const float *x, size_t rows, size_t n)
 void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                 float *scratch)
 {
-    size_t n = a->n_keys, hd = a->head_size, keys = whole(n), wide = whole(hd);
+    size_t n = a->n_keys, hd = a->head_size, wide = whole(hd);
+    size_t keys = (n + BACK_KEYS - 1) / BACK_KEYS * BACK_KEYS;
+    /* Transposed ones by tiles of keys, [hd, BACK_KEYS] each. */
     float *kt = scratch, *vt = kt + hd * keys, *dkt = vt + hd * keys, *dvt = dkt + hd * keys;
     float *k = dvt + hd * keys, *dq = k + n * wide, *p = dq + BACK_QUERIES * wide;
-    float *ds = p + BACK_QUERIES * BACK_KEYS;
-    transpose(kt, keys, a->k, a->ldkv, n, hd, a->scale * LOG2_E);
-    transpose(vt, keys, a->v, a->ldkv, n, hd, 1.0f);
+    float *ds = p + BACK_QUERIES * BACK_KEYS, *q = ds + BACK_QUERIES * BACK_KEYS;
+    float *dout = q + BACK_QUERIES * wide;
+    for (size_t key = 0; key < n; key += BACK_KEYS) {
+        size_t left = n - key < BACK_KEYS ? n - key : BACK_KEYS;
+        const float *from_k = a->k + key * a->ldkv, *from_v = a->v + key * a->ldkv;
+        transpose(kt + key * hd, BACK_KEYS, from_k, a->ldkv, left, hd, a->scale * LOG2_E);
+        transpose(vt + key * hd, BACK_KEYS, from_v, a->ldkv, left, hd, 1.0f);
+    }
     memset(dkt, 0, 2 * hd * keys * sizeof *dkt);
     if (g->presence != NULL)
         memset(g->presence, 0, n * sizeof *g->presence);
-    for (size_t j = 0; j < n; j++)
-        for (size_t d = 0; d < wide; d++)
-            k[j * wide + d] = d < hd ? a->k[j * a->ldkv + d] : 0.0f;
+    (void)gather(k, wide, a->k, a->ldkv, n, hd);
     for (size_t first = 0; first < a->n_queries; first += BACK_QUERIES) {
         size_t m = a->n_queries - first < BACK_QUERIES ? a->n_queries - first : BACK_QUERIES;
-        const float *q = a->q + first * a->ldq, *dout = g->out_gradient + first * g->ldo;
         float delta[BACK_QUERIES];
-        for (size_t i = 0; i < m; i++) {
-            delta[i] = 0.0f;
-            for (size_t d = 0; d < hd; d++)
-                delta[i] += dout[i * g->ldo + d] * g->out[(first + i) * g->ldo + d];
-        }
+        (void)gather(q, wide, a->q + first * a->ldq, a->ldq, m, hd);
+        (void)gather(dout, wide, g->out_gradient + first * g->ldo, g->ldo, m, hd);
+        for (size_t i = 0; i < m; i++)
+            delta[i] = dot(dout + i * wide, g->out + (first + i) * g->ldo, hd);
         for (size_t key = 0; key < n; key += BACK_KEYS) {
             size_t left = n - key < BACK_KEYS ? n - key : BACK_KEYS, width = whole(left);
-            product(m, width, hd, q, a->ldq, 1, kt + key, keys, NULL, 0, p, BACK_KEYS);
-            product(m, width, hd, dout, g->ldo, 1, vt + key, keys, NULL, 0, ds, BACK_KEYS);
+            float *dk = dkt + key * hd, *dv = dvt + key * hd;
+            product(m, width, hd, q, wide, 1, kt + key * hd, BACK_KEYS, NULL, 0, p, BACK_KEYS);
+            product(m, width, hd, dout, wide, 1, vt + key * hd, BACK_KEYS, NULL, 0, ds, BACK_KEYS);
             for (size_t i = 0; i < m; i++)
                 softmax_row_backward(p + i * BACK_KEYS, ds + i * BACK_KEYS, left,
                                      g->log_sum_exp[first + i], delta[i], a->scale);
@@ -245,17 +296,17 @@ void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradie
                 add_rows(g->presence + key, ds, m, left);
             product(m, wide, left, ds, BACK_KEYS, 1, k + key * wide, wide, key > 0 ? dq : NULL,
                     wide, dq, wide);
-            product(hd, width, m, q, 1, a->ldq, ds, BACK_KEYS, dkt + key, keys, dkt + key, keys);
-            product(hd, width, m, dout, 1, g->ldo, p, BACK_KEYS, dvt + key, keys, dvt + key, keys);
+            product(hd, width, m, q, 1, wide, ds, BACK_KEYS, dk, BACK_KEYS, dk, BACK_KEYS);
+            product(hd, width, m, dout, 1, wide, p, BACK_KEYS, dv, BACK_KEYS, dv, BACK_KEYS);
         }
         for (size_t i = 0; i < m; i++)
             memcpy(g->dq + (first + i) * g->lddq, dq + i * wide, hd * sizeof *dq);
     }
     for (size_t j = 0; g->presence != NULL && j < n; j++)
         g->presence[j] /= a->scale;
-    for (size_t j = 0; j < n; j++)
-        for (size_t d = 0; d < hd; d++) {
-            g->dk[j * g->lddkv + d] = dkt[d * keys + j];
-            g->dv[j * g->lddkv + d] = dvt[d * keys + j];
-        }
+    for (size_t key = 0; key < n; key += BACK_KEYS) {
+        size_t left = n - key < BACK_KEYS ? n - key : BACK_KEYS;
+        transpose_back(g->dk + key * g->lddkv, g->lddkv, dkt + key * hd, BACK_KEYS, left, hd);
+        transpose_back(g->dv + key * g->lddkv, g->lddkv, dvt + key * hd, BACK_KEYS, left, hd);
+    }
 }

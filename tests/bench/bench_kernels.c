@@ -5,7 +5,8 @@
  *
  * Each thread has rows of its own that stay in its cache, as a block of tokens does. Bytes are
  * those that the kernel must read and write once, keep masks included; operations of attention as
- * kernels.h counts them. */
+ * kernels.h counts them. Attention reads a timeline as it lies in a model of this width, queries,
+ * keys and values of all heads side by side, and takes one head after the other. */
 #include "bench.h"
 #include "limits.h"
 
@@ -19,8 +20,9 @@ typedef struct shape {
 } shape;
 
 typedef struct work_memory { /* of one worker */
-    float *rows[BUFFERS];    /* [ROWS, width], or [length, head] of attention */
+    float *rows[BUFFERS];    /* [ROWS, width]; of attention [length, width] or 3 times as wide */
     float *scratch;
+    size_t head; /* whose turn it is */
 } work_memory;
 
 typedef struct bench bench;
@@ -115,40 +117,48 @@ static void run_exp(const bench *b, work_memory *m)
 
 static rz_attention head_of(const bench *b, const work_memory *m)
 {
-    size_t n = b->shape.length, head = b->shape.head;
+    size_t n = b->shape.length, head = b->shape.head, width = b->shape.width;
+    const float *q = m->rows[0] + m->head * head;
     return (rz_attention){.n_queries = n,
                           .n_keys = n,
                           .head_size = head,
-                          .q = m->rows[0],
-                          .k = m->rows[1],
-                          .v = m->rows[2],
-                          .ldq = head,
-                          .ldkv = head,
+                          .q = q,
+                          .k = q + width,
+                          .v = q + 2 * width,
+                          .ldq = 3 * width,
+                          .ldkv = 3 * width,
                           .scale = 1.0f / sqrtf((float)head)};
 }
 
-/* rows[3] is the output, with the sums behind it. */
+static void next_head(const bench *b, work_memory *m)
+{
+    m->head = (m->head + 1) % (b->shape.width / b->shape.head);
+}
+
+/* rows[3] is the output, rows[2] the sums, of each head. */
 static void run_attention(const bench *b, work_memory *m)
 {
     rz_attention a = head_of(b, m);
-    size_t n = b->shape.length * b->shape.head;
-    b->kernels->attention(&a, m->rows[3], b->shape.head, m->rows[3] + n, m->scratch);
+    b->kernels->attention(&a, m->rows[3] + m->head * b->shape.head, b->shape.width,
+                          m->rows[2] + m->head * b->shape.length, m->scratch);
+    next_head(b, m);
 }
 
 static void run_attention_backward(const bench *b, work_memory *m)
 {
     rz_attention a = head_of(b, m);
-    size_t head = b->shape.head, n = b->shape.length * head;
-    rz_attention_gradient g = {.out_gradient = m->rows[4],
-                               .out = m->rows[3],
-                               .log_sum_exp = m->rows[3] + n,
-                               .ldo = head,
-                               .dq = m->rows[5],
-                               .dk = m->rows[5] + n,
-                               .dv = m->rows[5] + 2 * n,
-                               .lddq = head,
-                               .lddkv = head};
+    size_t width = b->shape.width, at = m->head * b->shape.head;
+    rz_attention_gradient g = {.out_gradient = m->rows[4] + at,
+                               .out = m->rows[3] + at,
+                               .log_sum_exp = m->rows[2] + m->head * b->shape.length,
+                               .ldo = width,
+                               .dq = m->rows[5] + at,
+                               .dk = m->rows[5] + width + at,
+                               .dv = m->rows[5] + 2 * width + at,
+                               .lddq = 3 * width,
+                               .lddkv = 3 * width};
     b->kernels->attention_backward(&a, &g, m->scratch);
+    next_head(b, m);
 }
 
 static void run_task(void *context, size_t task, unsigned worker)
@@ -176,9 +186,9 @@ static double speed(bench *b, rz_pool *pool)
 
 static void memory_new(bench *b, work_memory *m)
 {
-    size_t rows = ROWS * b->shape.width, heads = b->shape.length * b->shape.head;
-    /* Room for three gradients, for sums, and for a dropout row's rounding up to 128. */
-    size_t floats = (rows > 3 * heads ? rows : 3 * heads) + b->shape.length + b->shape.width + 128;
+    size_t rows = ROWS > 3 * b->shape.length ? ROWS : 3 * b->shape.length;
+    /* Room for a dropout row's rounding up to 128. */
+    size_t floats = (rows + 1) * b->shape.width + 128;
     for (size_t i = 0; i < BUFFERS; i++) {
         m->rows[i] = bench_memory(floats, sizeof(float));
         for (size_t k = 0; i != 3 && k < floats; k++)
@@ -266,9 +276,11 @@ int main(int argc, char **argv)
     b.kernels = rz_kernels_find(limit);
     b.shape =
         (shape){((size_t)width + RZ_LANES - 1) / RZ_LANES * RZ_LANES, (size_t)length, (size_t)head};
-    if (b.kernels == NULL || b.shape.width == 0 || b.shape.length == 0 || b.shape.head == 0) {
-        (void)fprintf(stderr, "bench-kernels: no kernels %s here, or a shape of 0\n",
-                      limit == NULL ? "" : limit);
+    if (b.kernels == NULL || b.shape.length == 0 || b.shape.head == 0 ||
+        b.shape.width < b.shape.head) {
+        (void)fprintf(
+            stderr, "bench-kernels: no kernels %s here, a shape of 0, or a head wider than a row\n",
+            limit == NULL ? "" : limit);
         return 2;
     }
     b.dropout = rz_dropout_make(0.1f, 1, 1);
