@@ -6,7 +6,9 @@
 
 enum {
     PANEL = BLOCK_VECTORS * W,
-    DEPTH = W == 16 ? 128 : 256 /* of a panel, so that this part stays in the nearest cache */
+    DEPTH = W == 16 ? 128 : 256, /* of a panel, so that this part stays in the nearest cache */
+    PACKED = 64, /* rows whose lines the second cache holds, however far apart */
+    AHEAD = 8    /* rows of the next panel that are asked for with each block of rows */
 };
 
 /* Columns of the panel that begins at column j: whole vectors. */
@@ -66,7 +68,7 @@ void RZ_ISA(product_packed)(size_t m, size_t n, size_t first, size_t k, const fl
 
 /* The rows of one block of the result, [depth, BLOCK_ROWS], from columns of a. Read in place, a
  * power of two apart, they would push each other out of the cache. */
-INLINE void pack_rows(float *out, const float *a, size_t lda, size_t rows, size_t depth)
+INLINE void pack_block(float *out, const float *a, size_t lda, size_t rows, size_t depth)
 {
     if (rows == BLOCK_ROWS)
         for (size_t p = 0; p < depth; p++)
@@ -77,19 +79,33 @@ INLINE void pack_rows(float *out, const float *a, size_t lda, size_t rows, size_
                 out[p * BLOCK_ROWS + i] = a[p * lda + i];
 }
 
+/* All blocks, by a part of the depth at a time: blocks share lines, which must stay till then. */
+static void pack_rows(float *out, const float *a, size_t lda, size_t m, size_t depth)
+{
+    for (size_t p = 0; p < depth; p += PACKED) {
+        size_t part = depth - p < PACKED ? depth - p : PACKED;
+        for (size_t i = 0; i < m; i += BLOCK_ROWS)
+            pack_block(out + i * depth + p * BLOCK_ROWS, a + p * lda + i, lda,
+                       m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, part);
+    }
+}
+
 void RZ_ISA(product_transposed)(size_t m, size_t n, size_t k, const float *a, size_t lda,
                                 const float *b, size_t ldb, float *c, size_t ldc, float *scratch)
 {
     float *panel = scratch, *rows = scratch + (size_t)PANEL * DEPTH;
     for (size_t p = 0; p < k; p += DEPTH, a += DEPTH * lda, b += DEPTH * ldb) {
         size_t depth = k - p < DEPTH ? k - p : DEPTH;
-        for (size_t i = 0; i < m; i += BLOCK_ROWS)
-            pack_rows(rows + i * depth, a + i, lda, m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, depth);
+        pack_rows(rows, a, lda, m, depth);
         for (size_t j = 0; j < n; j += PANEL) {
-            size_t width = panel_width(n, j);
+            size_t width = panel_width(n, j), ahead = 0;
             for (size_t q = 0; q < depth; q++)
                 copy(panel + q * width, b + q * ldb + j, width);
             for (size_t i = 0; i < m; i += BLOCK_ROWS) {
+                /* The next panel is on its way while this one is worked with. */
+                size_t asked = j + PANEL < n ? (i / BLOCK_ROWS + 1) * AHEAD : 0;
+                for (; ahead < depth && ahead < asked; ahead++)
+                    __builtin_prefetch(b + ahead * ldb + j + PANEL);
                 float *at = c + i * ldc + j;
                 product_column(m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, width, depth,
                                rows + i * depth, 1, BLOCK_ROWS, panel, width, at, ldc, at, ldc);
