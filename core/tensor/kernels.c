@@ -55,9 +55,9 @@ static size_t padded(size_t n)
     return (n + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
 }
 
-/* Forward: maximum and sum, scores, queries and result transposed, for a tile of queries. Backward:
- * keys and values with their gradients transposed, keys; for a tile of queries their gradients, and
- * weights with their gradients. */
+/* Forward: maximum and sum, scores, queries and result transposed, for a tile of queries; keys and
+ * values. Backward: keys and values with their gradients transposed, keys; for a tile of queries
+ * themselves, their gradients and those of the result, and weights with their gradients. */
 size_t rz_attention_scratch(size_t n_keys, size_t head_size)
 {
     size_t back = RZ_ATTENTION_BACK_KEYS, width = padded(head_size);

@@ -14,7 +14,8 @@
 
 enum {
     RZ_LANES = 16, /* padding unit of rows, on every instruction set */
-    /* Tiles of attention: queries (by instruction set) and keys forward, both backward. */
+    /* Tiles of attention: queries (by instruction set) and keys (twice as many where vectors are
+     * narrower than 16) forward, both backward. */
     RZ_ATTENTION_QUERIES_MAX = 48,
     RZ_ATTENTION_KEYS = 64,
     RZ_ATTENTION_BACK_QUERIES = 64,

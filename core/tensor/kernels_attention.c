@@ -2,9 +2,9 @@
  * caches. Compiled once per instruction set.
  *
  * Head sizes are small (8 … 128) and timelines short, so everything is a product of narrow
- * matrices. Forward, vectors run over queries: keys and values are read where they lie, one number
- * at a time, and softmax needs no sum across a vector. Backward they run over keys for the same
- * reason. Scores are in units of log 2, which saves a multiplication in every exponential. */
+ * matrices. Forward, vectors run over queries: keys and values are read one number at a time, and
+ * softmax needs no sum across a vector. Backward they run over keys for the same reason. Scores are
+ * in units of log 2, which saves a multiplication in every exponential. */
 #include "tensor/kernels_isa.h"
 #include "tensor/kernels_product.h"
 #include "tensor/vector.h"
@@ -55,15 +55,13 @@ static void transpose_back(float *out, size_t ldo, const float *in, size_t width
     }
 }
 
-/* Rows of a head one behind the other. In a model they lie a power of two apart, or half as much
- * again, and push each other out of the nearest cache. */
-static const float *gather(float *out, size_t ldo, const float *in, size_t ld, size_t rows,
-                           size_t columns)
+/* Rows of a head one behind the other, columns … ldo of out are 0. In a model they lie a power of
+ * two apart, or half as much again, and push each other out of the nearest cache. */
+static void gather(float *out, size_t ldo, const float *in, size_t ld, size_t rows, size_t columns)
 {
     for (size_t i = 0; i < rows; i++)
         for (size_t d = 0; d < ldo; d++)
             out[i * ldo + d] = d < columns ? in[i * ld + d] : 0.0f;
-    return out;
 }
 
 /* Scores s [n, vectors · W] of the next n keys become weights; the running maximum and sum of each
@@ -146,24 +144,12 @@ static void weights_column(size_t n, size_t width, size_t head_size, const float
         weights(n, 1, head_size, k, ldkv, qt, s, sums);
 }
 
-INLINE float dot(const float *x, const float *y, size_t n)
-{
-    vf sum = {0};
-    size_t d = 0;
-    for (; d + W <= n; d += W)
-        sum += v_load(x + d) * v_load(y + d);
-    float total = v_sum(sum);
-    for (; d < n; d++)
-        total += x[d] * y[d];
-    return total;
-}
-
 /* The largest squared length of rows. */
 static float longest(const float *x, size_t ld, size_t rows, size_t n)
 {
     float most = 0.0f;
     for (size_t i = 0; i < rows; i++, x += ld) {
-        float sum = dot(x, x, n);
+        float sum = v_dot(x, x, n);
         most = sum > most || sum != sum ? sum : most;
     }
     return most;
@@ -213,8 +199,10 @@ void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log
     float *k = acc + a->head_size * QUERIES, *v = k + a->n_keys * a->head_size;
     rz_attention near = *a;
     if (a->n_queries >= GATHER_FROM) {
-        near.k = gather(k, a->head_size, a->k, a->ldkv, a->n_keys, a->head_size);
-        near.v = gather(v, a->head_size, a->v, a->ldkv, a->n_keys, a->head_size);
+        gather(k, a->head_size, a->k, a->ldkv, a->n_keys, a->head_size);
+        gather(v, a->head_size, a->v, a->ldkv, a->n_keys, a->head_size);
+        near.k = k;
+        near.v = v;
         near.ldkv = a->head_size;
     }
     bool bounded = is_bounded(&near);
@@ -276,14 +264,14 @@ void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradie
     memset(dkt, 0, 2 * hd * keys * sizeof *dkt);
     if (g->presence != NULL)
         memset(g->presence, 0, n * sizeof *g->presence);
-    (void)gather(k, wide, a->k, a->ldkv, n, hd);
+    gather(k, wide, a->k, a->ldkv, n, hd);
     for (size_t first = 0; first < a->n_queries; first += BACK_QUERIES) {
         size_t m = a->n_queries - first < BACK_QUERIES ? a->n_queries - first : BACK_QUERIES;
         float delta[BACK_QUERIES];
-        (void)gather(q, wide, a->q + first * a->ldq, a->ldq, m, hd);
-        (void)gather(dout, wide, g->out_gradient + first * g->ldo, g->ldo, m, hd);
+        gather(q, wide, a->q + first * a->ldq, a->ldq, m, hd);
+        gather(dout, wide, g->out_gradient + first * g->ldo, g->ldo, m, hd);
         for (size_t i = 0; i < m; i++)
-            delta[i] = dot(dout + i * wide, g->out + (first + i) * g->ldo, hd);
+            delta[i] = v_dot(dout + i * wide, g->out + (first + i) * g->ldo, hd);
         for (size_t key = 0; key < n; key += BACK_KEYS) {
             size_t left = n - key < BACK_KEYS ? n - key : BACK_KEYS, width = whole(left);
             float *dk = dkt + key * hd, *dv = dvt + key * hd;

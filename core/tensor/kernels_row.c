@@ -24,13 +24,7 @@ static void axpy(float *y, float a, const float *x, size_t n)
 
 static float dot(const float *x, const float *y, size_t n)
 {
-    vf sum = {0};
-    size_t i = 0;
-    for (; i + W <= n; i += W)
-        sum += v_load(x + i) * v_load(y + i);
-    if (i < n)
-        sum += v_load_part(x + i, n - i, 0.0f) * v_load_part(y + i, n - i, 0.0f);
-    return v_sum(sum);
+    return v_dot(x, y, n);
 }
 
 /* Philox4x32-10 at 16 consecutive counters; base/rng.c has the scalar form and its source. */

@@ -135,6 +135,17 @@ INLINE float v_maximum(vf x)
     return best;
 }
 
+INLINE float v_dot(const float *x, const float *y, size_t n)
+{
+    vf sum = {0};
+    size_t i = 0;
+    for (; i + W <= n; i += W)
+        sum += v_load(x + i) * v_load(y + i);
+    if (i < n)
+        sum += v_load_part(x + i, n - i, 0.0f) * v_load_part(y + i, n - i, 0.0f);
+    return v_sum(sum);
+}
+
 /* exp: x = n log 2 + r, a polynomial in r (Moshier's Cephes), n into the exponent bits.
  * Relative error below 2e-7 in [-86, 88]; 0 below; NaN stays NaN; above 88 the value at 88. */
 INLINE vf v_exp(vf x)
