@@ -104,17 +104,39 @@ static rz_status make_rows(rz_store *store, rz_dataset *dataset, const rz_labels
 
 /* ---- calibration, as of a head ---- */
 
-/* The logits of watched rows, packed to the front; gives how many. */
-static size_t collect(const tuning_rows *rows, const double *logit, double *x, uint8_t *label)
+typedef struct watched { /* the watched rows, packed */
+    size_t n;
+    double *logit;             /* [n] owned */
+    uint8_t *label, *counted;  /* [n], one block */
+    uint32_t *patient, *whose; /* [n], one block: as rows of metrics have it, and in the dataset */
+} watched;
+
+static rz_status collect(const rz_labels *l, const tuning_rows *rows, const double *logit,
+                         watched *w, rz_error *error)
 {
-    size_t n = 0;
-    for (size_t i = 0; i < rows->rows.n; i++) {
-        if (rows->fold[i] == TUNING_NO_FOLD)
+    const size_t room = rows->rows.n + 1;
+    *w = (watched){.logit = malloc(room * sizeof *w->logit),
+                   .label = malloc(2 * room),
+                   .patient = malloc(2 * room * sizeof *w->patient)};
+    if (w->logit == NULL || w->label == NULL || w->patient == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to calibrate");
+    w->counted = w->label + room;
+    w->whose = w->patient + room;
+    for (size_t i = 0, row = 0; i < l->n_rows; i++) {
+        const size_t at = row, n = w->n;
+        if (l->part[i] == RZ_PART_NONE)
             continue;
-        x[n] = logit[i];
-        label[n++] = rows->label[i];
+        row++; /* as make_rows numbered them */
+        if (rows->fold[at] == TUNING_NO_FOLD)
+            continue;
+        w->whose[n] = l->rows[i].patient;
+        w->patient[n] = rz_patient_number(w->patient, n, n > 0 && w->whose[n - 1] != w->whose[n]);
+        w->logit[n] = logit[at];
+        w->label[n] = rows->label[at];
+        w->counted[n] = l->part[i] != RZ_PART_AGAIN;
+        w->n++;
     }
-    return n;
+    return RZ_OK;
 }
 
 static rz_status calibrate(const rz_labels *l, const tuning_rows *rows, const baseline_options *o,
@@ -131,20 +153,21 @@ static rz_status calibrate(const rz_labels *l, const tuning_rows *rows, const ba
                                             .prevalence_known = known,
                                             .bootstraps = RZ_BOOTSTRAPS,
                                             .seed = o->seed};
-    double *x = malloc((rows->rows.n + 1) * sizeof *x);
-    uint8_t *label = malloc(rows->rows.n + 1);
-    rz_status status = x == NULL || label == NULL
-                           ? rz_fail(error, RZ_E_NO_MEMORY, "no memory to calibrate")
-                           : RZ_OK;
-    if (status == RZ_OK) {
-        size_t n = collect(rows, b->tuning.logit, x, label);
-        status = rz_calibration_fit(x, label, n, &options, &b->head.calibration, error);
-    }
+    watched w;
+    rz_status status = collect(l, rows, b->tuning.logit, &w, error);
+    if (status == RZ_OK)
+        status = rz_calibration_fit(&(rz_calibration_rows){.n = w.n,
+                                                           .logit = w.logit,
+                                                           .label = w.label,
+                                                           .patient = w.patient,
+                                                           .counted = w.counted},
+                                    &options, &b->head.calibration, error);
     double shift = known ? rz_logit(options.prevalence) - rz_logit(prior) : 0.0;
     if (status == RZ_OK)
         status = rz_age_sex_fit(l, 0, shift, b->head.age_sex_beta, error);
-    free(x);
-    free(label);
+    free(w.logit);
+    free(w.label);
+    free(w.patient);
     return status;
 }
 
@@ -233,8 +256,8 @@ rz_status baseline_score(void *context, size_t task, const rz_timeline *const *t
     (void)task;
     baseline *b = context;
     const engine *e = b->tuned.engine;
-    static const uint8_t no_label[EVALUATE_PATIENTS_PER_CALL];
-    double logit[EVALUATE_PATIENTS_PER_CALL];
+    static const uint8_t no_label[EVALUATE_ROWS_PER_CALL];
+    double logit[EVALUATE_ROWS_PER_CALL];
     void *table = NULL;
     rz_status status = RZ_OK;
     b->asked.n = 0;

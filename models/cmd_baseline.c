@@ -32,7 +32,10 @@ static const rz_option table[] = {
     {"cross-fit", RZ_OPTION_SWITCH, "false",
      .help = "small records: choose and calibrate on scores out of fold instead of on a tuning "
              "part (--labels does so anyway)"},
-    {"draws", RZ_OPTION_INT, "6", 1, 100, .value = "N", .help = "index days of a training patient"},
+    {"draws", RZ_OPTION_INT, "6", 1, RZ_COHORT_DRAWS_MAX, .value = "N",
+     .help = "index days of a training or tuning patient"},
+    {"scored-draws", RZ_OPTION_INT, "1", 1, RZ_COHORT_DRAWS_MAX, .value = "N",
+     .help = "index days of a patient who is evaluated or scored, as evaluate --draws"},
     {"prevalence", RZ_OPTION_TEXT, NULL, .value = "X",
      .help = "share of positives where risks are used (default: counted)"},
     {"method", RZ_OPTION_TEXT, "platt", .value = "NAME", .help = "platt or isotonic"},
@@ -137,6 +140,7 @@ static rz_status read_job(job *j, rz_error *error)
     j->learning.seed = (uint64_t)rz_options_int(options, "seed");
     j->learning.progress = &j->progress;
     j->measuring.bootstraps = (unsigned)rz_options_int(options, "bootstraps");
+    j->measuring.draws = (unsigned)rz_options_int(options, "scored-draws");
     j->measuring.seed = j->learning.seed;
     rz_status status = train_text_required(options, "task", &task, error);
     if (status == RZ_OK)

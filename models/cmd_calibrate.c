@@ -20,6 +20,8 @@ static const rz_option table[] = {
      .help = "share of positives where risks are used: X, or task=X,… (default: counted)"},
     {"precision", RZ_OPTION_TEXT, NULL, .value = "NAME",
      .help = "of the products at serving: float32, bf16 or int8 (default: as it is)"},
+    {"draws", RZ_OPTION_INT, "6", 1, RZ_COHORT_DRAWS_MAX, .value = "N",
+     .help = "index days of a tuning patient"},
     {"fold", RZ_OPTION_TEXT, NULL, .value = "K/N", .help = "as the model was fine-tuned with"},
     FACILITY_OPTION_ROWS,
     {"part-tokens", RZ_OPTION_INT, "4096", .min = 1, .max = 1e7, .group = "Run", .value = "N",
@@ -37,7 +39,8 @@ static const char usage[] =
     "--out\n"
     "left as it is.\n\n";
 
-static const char *const listed[] = {"method", "prevalence", "hold-out-facility", "facility"};
+static const char *const listed[] = {"method", "prevalence", "draws", "hold-out-facility",
+                                     "facility"};
 
 /* A copy of the store in the hidden folder, gone before that becomes the model. */
 static rz_status copy_store(const char *database, const char *path, const rz_facilities *facilities,
@@ -59,7 +62,8 @@ static rz_status calibrate(const rz_options *options, const rz_checkpoint *check
     const rz_progress progress = program_progress();
     rz_dataset *dataset = NULL;
     rz_facilities facilities = {0};
-    rz_recalibrate_options o = {.part_tokens = (size_t)rz_options_int(options, "part-tokens"),
+    rz_recalibrate_options o = {.draws = (unsigned)rz_options_int(options, "draws"),
+                                .part_tokens = (size_t)rz_options_int(options, "part-tokens"),
                                 .seed = (uint64_t)rz_options_int(options, "seed"),
                                 .progress = &progress};
     rz_task *tasks = calloc(RZ_TASKS_MAX, sizeof *tasks);

@@ -31,6 +31,9 @@ static const rz_option table[] = {
      .help = "folder for report.json, report.html and scores.csv"},
     {"scores", RZ_OPTION_TEXT, NULL, .value = "FILE",
      .help = "the patients' scores alone, as in scores.csv of --out"},
+    {"draws", RZ_OPTION_INT, "1", 1, RZ_COHORT_DRAWS_MAX, .value = "N",
+     .help = "index days of a patient: where outcomes are few, more days say more; intervals "
+             "resample patients"},
     {"bootstraps", RZ_OPTION_INT, "1000", .min = 0, .max = 100000, .value = "N",
      .help = "patient resamples behind each interval"},
     {"seed", RZ_OPTION_INT, "1", .min = 0, .max = 9007199254740992.0, .value = "N",
@@ -97,7 +100,7 @@ typedef struct chosen_tasks {
     rz_predictor *predictor;
     size_t n, head[RZ_TASKS_MAX];
     rz_task *tasks;      /* [n] owned */
-    rz_risk *risks;      /* [EVALUATE_PATIENTS_PER_CALL] owned */
+    rz_risk *risks;      /* [EVALUATE_ROWS_PER_CALL] owned */
     onset_subject onset; /* zeroed without --tasks */
 } chosen_tasks;
 
@@ -139,7 +142,7 @@ static rz_status choose_tasks(const rz_options *options, rz_predictor *predictor
                        "through it");
     *chosen = (chosen_tasks){.predictor = predictor,
                              .tasks = calloc(RZ_TASKS_MAX, sizeof *chosen->tasks),
-                             .risks = calloc(EVALUATE_PATIENTS_PER_CALL, sizeof *chosen->risks)};
+                             .risks = calloc(EVALUATE_ROWS_PER_CALL, sizeof *chosen->risks)};
     if (chosen->tasks == NULL || chosen->risks == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for tasks");
     for (size_t i = 0; folder == NULL && i < n; i++)
@@ -198,6 +201,7 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
                      rz_error *error)
 {
     evaluate_options asked = {.bootstraps = (unsigned)rz_options_int(options, "bootstraps"),
+                              .draws = (unsigned)rz_options_int(options, "draws"),
                               .seed = (uint64_t)rz_options_int(options, "seed")};
     char split[32], data_sha256[RZ_SHA256_TEXT], date[RZ_DAY_TEXT], name[256];
     const char *truth_path = rz_options_text(options, "truth"),
@@ -219,6 +223,7 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
                                     .split = split,
                                     .learnt_from = rz_predictor_origin(predictor)->facilities,
                                     .bootstraps = asked.bootstraps,
+                                    .draws = asked.draws,
                                     .seed = asked.seed}};
     rz_status status = read_split(options, &asked, split, error);
     if (status == RZ_OK)
@@ -242,7 +247,7 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
     const evaluate_subject subject = through ? onset_subject_of(&chosen.onset) : heads;
     if (status == RZ_OK && through)
         status = onset_subject_calibrate(&chosen.onset, store, asked.rule, asked.facilities,
-                                         asked.seed, &progress, error);
+                                         asked.draws, asked.seed, &progress, error);
     if (status == RZ_OK)
         status = evaluate(store, &subject, &asked, &progress, &result, error);
     if (status == RZ_OK && through)

@@ -29,8 +29,8 @@ static const rz_option table[] = {
     {"cross-fit", RZ_OPTION_SWITCH, "false",
      .help = "small records: learn from all labels, stop and calibrate on scores out of fold "
              "instead of on a tuning part (--labels does so anyway)"},
-    {"draws", RZ_OPTION_INT, "6", 1, 100, .value = "N",
-     .help = "index days of a training patient (tuning and held-out patients have one)"},
+    {"draws", RZ_OPTION_INT, "6", 1, RZ_COHORT_DRAWS_MAX, .value = "N",
+     .help = "index days of a training or tuning patient; more teach more where outcomes are few"},
     {"negatives", RZ_OPTION_REAL, "0", 0, 1e6, .value = "X",
      .help = "training rows without an outcome for each with one, weighted to stand for all; 0 = "
              "all"},
@@ -42,7 +42,7 @@ static const rz_option table[] = {
     {"freeze-encoder", RZ_OPTION_SWITCH, "false", .help = "learn the heads alone"},
     {"scratch", RZ_OPTION_SWITCH, "false",
      .help = "take size and vocabulary of --model, but start from fresh values"},
-    {"tuning-tokens", RZ_OPTION_INT, "60000", .max = 1e12, .value = "N",
+    {"tuning-tokens", RZ_OPTION_INT, "500000", .max = 1e12, .value = "N",
      .help = "early stopping looks at about so many tokens; 0 = all (calibration sees all)"},
     FACILITY_OPTION_ROWS,
     TRAIN_OPTION_ROWS("0.1", "2048", "0.01"),

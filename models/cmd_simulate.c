@@ -3,6 +3,7 @@
 #include "base/size.h"
 #include "program.h"
 #include "simulate/simulate.h"
+#include "tasks/cohort.h"
 
 #include <inttypes.h>
 
@@ -19,6 +20,8 @@ static const rz_option table[] = {
      .help = "claims as NDJSON, written when all is done"},
     {"truth", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
      .help = "also true risks, as CSV"},
+    {"draws", RZ_OPTION_INT, "1", .min = 1, .max = RZ_COHORT_DRAWS_MAX, .group = "Files",
+     .value = "N", .help = "index days of a patient in the truth, for evaluate --draws"},
     {"titles", RZ_OPTION_TEXT, NULL, .group = "Files", .value = "PATH",
      .help = "also what the codes are called, as CSV for rezeptd --code-titles"},
     {"tasks", RZ_OPTION_TEXT, "models/tasks", .group = "Files", .value = "DIR",
@@ -92,6 +95,7 @@ rz_status cmd_simulate(int argc, char *const *argv, rz_error *error)
     o.hospitals = (unsigned)rz_options_int(options, "hospitals");
     o.seed = (uint64_t)rz_options_int(options, "seed");
     o.frailty_deviation = rz_options_real(options, "frailty");
+    o.draws = (unsigned)rz_options_int(options, "draws");
     o.tasks = tasks;
     if (rz_options_text(options, "out") == NULL) {
         status = rz_fail(error, RZ_E_USAGE, "--out PATH is missing: where to write the claims");

@@ -33,6 +33,12 @@ static const rz_option table[] = {
      .help = "pretrained models DIR/SIZE (default: made here)"},
     {"truth", RZ_OPTION_TEXT, NULL, .value = "FILE",
      .help = "true risks that simulate wrote (--truth)"},
+    {"begin", RZ_OPTION_TEXT, "pretrained", .value = "WHAT",
+     .help = "with all labels, fine-tuning begins with the pretrained model, or onset: with the "
+             "one of all onsets, which has seen the first record of every code"},
+    {"draws", RZ_OPTION_INT, "6", 1, RZ_COHORT_DRAWS_MAX, .value = "N",
+     .help = "index days of a tuning or held-out patient that figures are made of, as evaluate "
+             "--draws"},
     {"hold-out-facility", RZ_OPTION_LIST, NULL, .value = "NAME,…",
      .help = "study the other facilities, then what their models are worth at these: as they are, "
              "recalibrated, fine-tuned, beside models of these alone"},
@@ -178,6 +184,7 @@ static rz_status read_settings(const rz_options *options, study_settings *out, r
     const char *names = rz_options_text(options, "task");
     out->db = rz_options_text(options, "db");
     out->truth = rz_options_text(options, "truth");
+    out->draws = (unsigned)rz_options_int(options, "draws");
     out->pretrained = rz_options_text(options, "pretrained");
     out->tasks_folder = rz_options_text(options, "tasks");
     out->pretrain_flags = rz_options_text(options, "pretrain-flags");
@@ -189,7 +196,11 @@ static rz_status read_settings(const rz_options *options, study_settings *out, r
     out->minutes = rz_options_real(options, "minutes");
     out->margin = rz_options_real(options, "margin");
     out->prefer = rz_options_text(options, "prefer");
+    const char *begin = rz_options_text(options, "begin");
+    out->begin_onset = strcmp(begin, "onset") == 0;
     rz_status status = train_text_required(options, "out", &out->out, error);
+    if (status == RZ_OK && !out->begin_onset && strcmp(begin, "pretrained") != 0)
+        status = rz_fail(error, RZ_E_USAGE, "--begin %.40s: pretrained or onset", begin);
     if (status == RZ_OK)
         status = rz_facilities_read(rz_options_text(options, "hold-out-facility"), false,
                                     &out->hold_out, error);
@@ -206,7 +217,9 @@ static rz_status read_settings(const rz_options *options, study_settings *out, r
                                   out->tasks, &out->n_tasks, error);
     if (status == RZ_OK)
         status = check_all_labels(out, error);
-    return status == RZ_OK ? check_task_files(out, error) : status;
+    if (status == RZ_OK)
+        status = check_task_files(out, error);
+    return status == RZ_OK ? study_plan_check(out, error) : status;
 }
 
 /* Two studies in one folder would begin the same cells. */

@@ -10,9 +10,10 @@
 
 enum { TIMELINES_BYTES_MAX = 512 << 20, NAMES_BYTES_MAX = 64 << 20 };
 
-static bool chosen(const evaluate_options *o, const rz_cohort_member *m)
+static bool chosen(const void *options, uint64_t patient_hash)
 {
-    return o->all || rz_split_by(o->rule, m->hash) == o->split;
+    const evaluate_options *o = options;
+    return o->all || rz_split_by(o->rule, patient_hash) == o->split;
 }
 
 static rz_status choose_members(const evaluate_options *o, rz_report_task *t, double **logit,
@@ -25,16 +26,20 @@ static rz_status choose_members(const evaluate_options *o, rz_report_task *t, do
     t->age_sex = calloc(room, sizeof *t->age_sex);
     t->truth = calloc(room, sizeof *t->truth);
     t->label = calloc(room, sizeof *t->label);
+    t->patient = calloc(room, sizeof *t->patient);
     if (*logit == NULL || t->member == NULL || t->probability == NULL || t->age_sex == NULL ||
-        t->truth == NULL || t->label == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu patients", room);
+        t->truth == NULL || t->label == NULL || t->patient == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to evaluate %zu rows", room);
     for (size_t i = 0; i < t->cohort.n; i++) {
         const rz_cohort_member *m = &t->cohort.members[i];
-        if (!chosen(o, m))
+        if (!chosen(o, m->hash))
             continue;
+        t->patient[t->n] = rz_patient_number(
+            t->patient, t->n, t->n > 0 && t->member[t->n - 1]->patient != m->patient);
         t->member[t->n] = m;
         t->label[t->n++] = m->label ? 1 : 0;
     }
+    t->patients = t->n > 0 ? (size_t)t->patient[t->n - 1] + 1 : 0;
     return RZ_OK;
 }
 
@@ -59,16 +64,16 @@ static rz_status load(rz_store *store, const rz_report_task *t, size_t first, si
     return RZ_OK;
 }
 
-static rz_status score(rz_store *store, const evaluate_subject *subject, size_t task,
-                       rz_report_task *t, double *logit, rz_arena *arena,
+static rz_status score(rz_store *store, const evaluate_subject *subject, const evaluate_options *o,
+                       size_t task, rz_report_task *t, double *logit, rz_arena *arena,
                        const rz_progress *progress, rz_error *error)
 {
-    const rz_timeline *timelines[EVALUATE_PATIENTS_PER_CALL];
-    evaluate_score scores[EVALUATE_PATIENTS_PER_CALL];
-    int32_t as_of[EVALUATE_PATIENTS_PER_CALL];
-    for (size_t first = 0; first < t->n; first += EVALUATE_PATIENTS_PER_CALL) {
+    const rz_timeline *timelines[EVALUATE_ROWS_PER_CALL];
+    evaluate_score scores[EVALUATE_ROWS_PER_CALL];
+    int32_t as_of[EVALUATE_ROWS_PER_CALL];
+    for (size_t first = 0; first < t->n; first += EVALUATE_ROWS_PER_CALL) {
         size_t left = t->n - first;
-        size_t n = left < EVALUATE_PATIENTS_PER_CALL ? left : EVALUATE_PATIENTS_PER_CALL;
+        size_t n = left < EVALUATE_ROWS_PER_CALL ? left : EVALUATE_ROWS_PER_CALL;
         rz_status status = load(store, t, first, n, arena, timelines, as_of, error);
         if (status == RZ_OK)
             status = subject->score(subject->context, task, timelines, as_of, n, scores, error);
@@ -82,7 +87,7 @@ static rz_status score(rz_store *store, const evaluate_subject *subject, size_t 
         rz_progress_report report = {.phase = t->task.name,
                                      .done = first + n,
                                      .total = t->n,
-                                     .unit = "patients",
+                                     .unit = o->draws > 1 ? "rows" : "patients",
                                      .rate_per_s = NAN,
                                      .loss = NAN,
                                      .seconds_left = NAN};
@@ -94,22 +99,23 @@ static rz_status score(rz_store *store, const evaluate_subject *subject, size_t 
 
 /* ---- against the truth ---- */
 
-/* The figures over the matched patients, whose rows are packed to the front of the arrays given. */
+/* The figures over the matched rows, which are packed to the front of the arrays given. */
 static rz_status truth_figures(const double *truth, const double *predicted, const uint8_t *label,
-                               const evaluate_options *o, rz_report_truth *out, rz_error *error)
+                               const uint32_t *patient, const evaluate_options *o,
+                               rz_report_truth *out, rz_error *error)
 {
     size_t n = out->matched;
     rz_metrics m;
-    rz_status status =
-        rz_truth_compute(predicted, truth, n, o->bootstraps, o->seed, &out->figures, error);
+    rz_status status = rz_truth_compute(predicted, truth, patient, n, o->bootstraps, o->seed,
+                                        &out->figures, error);
     if (status == RZ_OK)
-        status = rz_metrics_compute(truth, label, n, o->bootstraps, o->seed, &m, error);
+        status = rz_metrics_compute(truth, label, patient, n, o->bootstraps, o->seed, &m, error);
     if (status != RZ_OK)
         return status;
     out->auroc = m.auroc;
     out->average_precision = m.average_precision;
-    return rz_metrics_compare(truth, predicted, label, n, o->bootstraps, o->seed, &out->auroc_lost,
-                              &out->precision_lost, error);
+    return rz_metrics_compare(truth, predicted, label, patient, n, o->bootstraps, o->seed,
+                              &out->auroc_lost, &out->precision_lost, error);
 }
 
 static rz_status against_truth(const evaluate_options *o, size_t task, rz_report_task *t,
@@ -119,8 +125,9 @@ static rz_status against_truth(const evaluate_options *o, size_t task, rz_report
     double *truth = malloc((t->n + 1) * sizeof *truth);
     double *predicted = malloc((t->n + 1) * sizeof *predicted);
     uint8_t *label = malloc(t->n + 1);
+    uint32_t *patient = malloc((t->n + 1) * sizeof *patient), last = 0; /* whose was packed last */
     rz_status status = RZ_OK;
-    if (truth == NULL || predicted == NULL || label == NULL)
+    if (truth == NULL || predicted == NULL || label == NULL || patient == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu true risks", t->n);
     for (size_t i = 0; status == RZ_OK && i < t->n; i++) {
         bool other_day;
@@ -133,15 +140,19 @@ static rz_status against_truth(const evaluate_options *o, size_t task, rz_report
         }
         truth[figures.matched] = t->truth[i];
         predicted[figures.matched] = t->probability[i];
+        patient[figures.matched] =
+            rz_patient_number(patient, figures.matched, t->patient[i] != last);
+        last = t->patient[i];
         label[figures.matched++] = t->label[i];
     }
     if (status == RZ_OK)
-        status = truth_figures(truth, predicted, label, o, &figures, error);
+        status = truth_figures(truth, predicted, label, patient, o, &figures, error);
     if (status == RZ_OK)
         t->against_truth = figures;
     free(truth);
     free(predicted);
     free(label);
+    free(patient);
     return status;
 }
 
@@ -159,7 +170,7 @@ static rz_status subgroups(const evaluate_options *o, const evaluation *e, rz_re
     if (rz_size_mul(room, RZ_SUBGROUP_BY_COUNT * sizeof *key, &bytes))
         key = malloc(bytes);
     if (key == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the subgroups of %zu patients", t->n);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the subgroups of %zu rows", t->n);
     uint32_t *sex = key, *age = key + room, *hospital = key + 2 * room;
     for (size_t i = 0; i < t->n; i++) {
         const rz_cohort_member *m = t->member[i];
@@ -171,6 +182,7 @@ static rz_status subgroups(const evaluate_options *o, const evaluation *e, rz_re
     const rz_subgroup_rows rows = {.n = t->n,
                                    .probability = t->probability,
                                    .label = t->label,
+                                   .patient = t->patient,
                                    .key = {sex, age, hospital},
                                    .names = {sexes, ages, e->facilities},
                                    .n_names = {RZ_COUNT(sexes), RZ_AGE_BANDS, e->n_facilities}};
@@ -184,33 +196,36 @@ static rz_status subgroups(const evaluate_options *o, const evaluation *e, rz_re
 static rz_status figures(const evaluate_options *o, const evaluation *e, size_t task,
                          rz_report_task *t, rz_error *error)
 {
-    rz_status status = rz_metrics_compute(t->probability, t->label, t->n, o->bootstraps, o->seed,
-                                          &t->model, error);
+    rz_status status = rz_metrics_compute(t->probability, t->label, t->patient, t->n, o->bootstraps,
+                                          o->seed, &t->model, error);
     if (status == RZ_OK)
-        status = rz_metrics_compute(t->age_sex, t->label, t->n, o->bootstraps, o->seed,
+        status = rz_metrics_compute(t->age_sex, t->label, t->patient, t->n, o->bootstraps, o->seed,
                                     &t->baseline, error);
     if (status == RZ_OK)
-        status = rz_metrics_compare(t->probability, t->age_sex, t->label, t->n, o->bootstraps,
-                                    o->seed, &t->auroc_gain, &t->precision_gain, error);
+        status =
+            rz_metrics_compare(t->probability, t->age_sex, t->label, t->patient, t->n,
+                               o->bootstraps, o->seed, &t->auroc_gain, &t->precision_gain, error);
     if (status == RZ_OK)
         status = subgroups(o, e, t, error);
     if (status == RZ_OK)
-        status = rz_decision_compute(t->probability, t->age_sex, t->label, t->n, o->bootstraps,
-                                     o->seed, &t->decision, error);
+        status = rz_decision_compute(t->probability, t->age_sex, t->label, t->patient, t->n,
+                                     o->bootstraps, o->seed, &t->decision, error);
     if (status == RZ_OK && o->truth != NULL)
         status = against_truth(o, task, t, error);
     return status;
 }
 
 static rz_status build_cohorts(rz_store *store, const evaluate_subject *subject,
-                               const rz_facilities *facilities, const rz_progress *progress,
+                               const evaluate_options *o, const rz_progress *progress,
                                rz_report *report, rz_error *error)
 {
+    const rz_cohort_options options = {
+        .facilities = o->facilities, .draws = o->draws, .again = chosen, .context = o};
     rz_cohort *cohorts = calloc(subject->n_tasks + 1, sizeof *cohorts);
     if (cohorts == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu cohorts", subject->n_tasks);
-    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, facilities,
-                                       RZ_COHORT_SEED, progress, cohorts, error);
+    rz_status status = rz_cohort_build(store, subject->tasks, subject->n_tasks, &options, progress,
+                                       cohorts, error);
     for (size_t i = 0; status == RZ_OK && i < subject->n_tasks; i++) {
         report->tasks[i].task = subject->tasks[i];
         report->tasks[i].cohort = cohorts[i];
@@ -239,12 +254,12 @@ rz_status evaluate(rz_store *store, const evaluate_subject *subject,
     if (status == RZ_OK)
         status = rz_store_facilities(store, &e->names, &e->facilities, &e->n_facilities, error);
     if (status == RZ_OK)
-        status = build_cohorts(store, subject, options->facilities, progress, report, error);
+        status = build_cohorts(store, subject, options, progress, report, error);
     for (size_t i = 0; status == RZ_OK && i < report->n_tasks; i++) {
         rz_report_task *t = &report->tasks[i];
         status = choose_members(options, t, &e->logit[i], error);
         if (status == RZ_OK)
-            status = score(store, subject, i, t, e->logit[i], &arena, progress, error);
+            status = score(store, subject, options, i, t, e->logit[i], &arena, progress, error);
         if (status == RZ_OK)
             status = figures(options, e, i, t, error);
     }

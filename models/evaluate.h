@@ -16,19 +16,20 @@ typedef struct evaluate_score {
 typedef struct evaluate_subject {
     const rz_task *tasks; /* [n_tasks] borrowed */
     size_t n_tasks;
-    /* Scores of n patients for task `task`, from what was known on their index days. */
+    /* Scores of n rows for task `task`, each a patient from what was known on its index day. */
     rz_status (*score)(void *context, size_t task, const rz_timeline *const *timelines,
                        const int32_t *as_of, size_t n, evaluate_score *out, rz_error *error);
     void *context;
 } evaluate_subject;
 
-enum { EVALUATE_PATIENTS_PER_CALL = 128 }; /* the largest n of a call of score */
+enum { EVALUATE_ROWS_PER_CALL = 128 }; /* the largest n of a call of score */
 
 typedef struct evaluate_options {
     rz_split split;
     bool all;                        /* every split, whatever `split` says */
     rz_split_rule rule;              /* what `split` is a part of */
     const rz_facilities *facilities; /* whose patients; NULL for all */
+    unsigned draws;                  /* index days that each of them is asked for; 0 counts as 1 */
     const truth_table *truth; /* NULL: not known; its tasks are the subject's, in their order */
     unsigned bootstraps;
     uint64_t seed;
@@ -56,9 +57,9 @@ void evaluation_done(evaluation *evaluation); /* accepts a zeroed one */
 /* The table on standard output. */
 void evaluation_print(const evaluation *evaluation, bool truth);
 
-/* One row a patient: task, patient_key, index_day, split, label, logit, probability, age_sex,
- * truth, sex, age_band, facility. Patient and index day pair the rows of two subjects on one store;
- * the last three are what subgroups are made of. */
+/* One row a patient and index day: task, patient_key, index_day, split, label, logit, probability,
+ * age_sex, truth, sex, age_band, facility. Patient and index day pair the rows of two subjects on
+ * one store; the last three are what subgroups are made of. */
 RZ_MUST_CHECK rz_status evaluation_write_scores(const evaluation *evaluation, const char *path,
                                                 rz_error *error);
 

@@ -81,6 +81,10 @@ void evaluation_print(const evaluation *e, bool truth)
     (void)printf("  %5s  %5s\n", "slope", "O:E");
     for (size_t i = 0; i < r->n_tasks; i++)
         print_task(&r->tasks[i], truth);
+    if (r->draws > 1)
+        (void)printf("\nUp to %u index days of each patient: n and pos count days, intervals "
+                     "resample patients.\n",
+                     r->draws);
     if (truth)
         (void)puts("\n* of the true risk itself, the best that can be reached\n");
     print_onsets(r);

@@ -125,11 +125,14 @@ static rz_status fit(onset_task *task, const rz_report_task *tuning, const doubl
 }
 
 rz_status onset_subject_calibrate(onset_subject *s, rz_store *store, rz_split_rule rule,
-                                  const rz_facilities *facilities, uint64_t seed,
+                                  const rz_facilities *facilities, unsigned draws, uint64_t seed,
                                   const rz_progress *progress, rz_error *error)
 {
-    const evaluate_options options = {
-        .split = RZ_SPLIT_TUNING, .rule = rule, .facilities = facilities, .seed = seed};
+    const evaluate_options options = {.split = RZ_SPLIT_TUNING,
+                                      .rule = rule,
+                                      .facilities = facilities,
+                                      .draws = draws,
+                                      .seed = seed};
     const evaluate_subject subject = onset_subject_of(s);
     evaluation e = {0};
     rz_status status = evaluate(store, &subject, &options, progress, &e, error);

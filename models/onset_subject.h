@@ -28,12 +28,12 @@ void onset_subject_done(onset_subject *subject); /* accepts a zeroed one */
 /* What evaluate asks; borrowed from the subject. */
 evaluate_subject onset_subject_of(onset_subject *subject);
 
-/* Calibrates on the tuning part and fits age and sex on the training part of `rule`, of the
- * patients of `facilities` (NULL for all). */
+/* Calibrates on the tuning part, whose patients are asked for `draws` index days each, and fits age
+ * and sex on the training part of `rule`, of the patients of `facilities` (NULL for all). */
 RZ_MUST_CHECK rz_status onset_subject_calibrate(onset_subject *subject, rz_store *store,
                                                 rz_split_rule rule, const rz_facilities *facilities,
-                                                uint64_t seed, const rz_progress *progress,
-                                                rz_error *error);
+                                                unsigned draws, uint64_t seed,
+                                                const rz_progress *progress, rz_error *error);
 
 /* Says in each task of the report how it was answered, and counts the positives among its patients
  * whose codes the vocabulary lacks. */

@@ -94,23 +94,32 @@ rz_status onset_task_fit(onset_task *task, const double *logit,
                          const rz_cohort_member *const *train, size_t n_train, uint64_t seed,
                          rz_error *error)
 {
-    uint8_t *label = malloc(n_tuning + 1);
+    uint8_t *label = malloc(2 * n_tuning + 1), *own = label + n_tuning;
+    uint32_t *patient = malloc((n_tuning + 1) * sizeof *patient);
     size_t positives = 0;
-    if (label == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu patients", n_tuning);
+    if (label == NULL || patient == NULL) {
+        free(label);
+        free(patient);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu rows", n_tuning);
+    }
     for (size_t i = 0; i < n_tuning; i++) {
         label[i] = tuning[i]->label;
+        own[i] = tuning[i]->own;
+        patient[i] =
+            rz_patient_number(patient, i, i > 0 && tuning[i - 1]->patient != tuning[i]->patient);
         positives += label[i];
     }
+    const rz_calibration_rows rows = {
+        .n = n_tuning, .logit = logit, .label = label, .patient = patient, .counted = own};
     /* The risks are those of the record already: no prior is to be corrected. */
     double share = ((double)positives + 0.5) / ((double)n_tuning + 1.0);
     const rz_calibration_options options = {
         .method = RZ_CALIBRATION_PLATT, .training_prior = share, .prevalence = share, .seed = seed};
-    rz_status status =
-        rz_calibration_fit(logit, label, n_tuning, &options, &task->calibration, error);
+    rz_status status = rz_calibration_fit(&rows, &options, &task->calibration, error);
     if (status == RZ_OK)
         status = fit_age_sex(task, train, n_train, error);
     free(label);
+    free(patient);
     return status;
 }
 

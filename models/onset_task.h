@@ -25,7 +25,7 @@ void onset_task_done(onset_task *task); /* accepts a zeroed one */
 double onset_task_logit(const onset_task *task, const rz_risk *risks);
 
 /* Fits calibration (Platt) and age and sex.
- *   logit, tuning  [n_tuning] combined logits of the tuning members
+ *   logit, tuning  [n_tuning] combined logits of the tuning members, on one or more days each
  *   train          [n_train] members that age and sex are fitted on
  * Errors  those of rz_calibration_fit. */
 RZ_MUST_CHECK rz_status onset_task_fit(onset_task *task, const double *logit,

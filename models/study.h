@@ -37,7 +37,10 @@ enum {
 
 typedef struct study_settings {
     const char *db, *out, *truth, *pretrained; /* truth, pretrained: NULL or a path */
-    const char *tasks_folder, *command;        /* command: as it was given, for the report */
+    unsigned draws;   /* index days of a patient whom figures are made of */
+    bool begin_onset; /* with all labels, the grid's pretrained models begin with that of all
+                         onsets, of the same size and seed */
+    const char *tasks_folder, *command; /* command: as it was given, for the report */
     const char *pretrain_flags, *finetune_flags, *few_flags, *onset_flags, *baseline_flags;
     size_t n_tasks, n_sizes, n_labels, n_engines;
     rz_task *tasks;                 /* [n_tasks] */
@@ -79,6 +82,8 @@ typedef struct study_plan {
     double gflops;       /* of this machine's products, measured */
 } study_plan;
 
+/* Errors  RZ_E_USAGE when the settings ask for what the tasks do not allow. */
+RZ_MUST_CHECK rz_status study_plan_check(const study_settings *settings, rz_error *error);
 /* Lists the cells, estimates them from a short measurement and marks those that are done.
  * Errors  those of the store; RZ_E_CONFLICT when OUT holds a study that was asked otherwise. */
 RZ_MUST_CHECK rz_status study_plan_make(const study_settings *settings, study_plan *out,

@@ -61,8 +61,9 @@ rz_status study_cohorts_write(const study_settings *s, const rz_progress *progre
     if (status == RZ_OK)
         status = rz_store_open(s->db, &options, &store, error);
     if (status == RZ_OK)
-        status = rz_cohort_build(store, s->tasks, s->n_tasks, &grid, RZ_COHORT_SEED, progress,
-                                 cohorts, error);
+        status =
+            rz_cohort_build(store, s->tasks, s->n_tasks, &(rz_cohort_options){.facilities = &grid},
+                            progress, cohorts, error);
     if (status == RZ_OK)
         status = write_json(path, s, cohorts, error);
 out:

@@ -124,20 +124,21 @@ static rz_status check_task(study_findings *f, size_t task, rz_error *error)
         return rz_fail(error, RZ_E_INTERNAL, "cell %.100s has no held_out scores",
                        f->results.cells[cell].name);
     const double *predicted = p->score[m->score];
-    rz_status status = rz_metrics_compute(predicted, p->label, p->n, f->options.bootstraps,
-                                          f->options.seed, &k->metrics, error);
+    rz_status status =
+        rz_metrics_compute(predicted, p->label, p->number, p->n, f->options.bootstraps,
+                           f->options.seed, &k->metrics, error);
     k->made = status == RZ_OK;
     k->cell = cell;
     if (status == RZ_OK)
-        status = study_groups_measure(&p->groups, predicted, p->label, p->n, f->options.bootstraps,
-                                      f->options.seed, &k->groups, error);
+        status = study_groups_measure(&p->groups, predicted, p->label, p->number, p->n,
+                                      f->options.bootstraps, f->options.seed, &k->groups, error);
     if (status == RZ_OK)
-        status = rz_decision_compute(predicted, p->score[m->age_sex], p->label, p->n,
+        status = rz_decision_compute(predicted, p->score[m->age_sex], p->label, p->number, p->n,
                                      f->options.bootstraps, f->options.seed, &k->decision, error);
     k->truth_known = p->truth_known;
     if (status == RZ_OK && p->truth_known)
-        status = rz_truth_compute(predicted, p->truth, p->n, f->options.bootstraps, f->options.seed,
-                                  &k->truth, error);
+        status = rz_truth_compute(predicted, p->truth, p->number, p->n, f->options.bootstraps,
+                                  f->options.seed, &k->truth, error);
     return status;
 }
 

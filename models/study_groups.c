@@ -106,8 +106,9 @@ void study_groups_done(study_groups *g)
 }
 
 rz_status study_groups_measure(const study_groups *g, const double *probability,
-                               const uint8_t *label, size_t n, unsigned bootstraps, uint64_t seed,
-                               rz_subgroups *out, rz_error *error)
+                               const uint8_t *label, const uint32_t *patient, size_t n,
+                               unsigned bootstraps, uint64_t seed, rz_subgroups *out,
+                               rz_error *error)
 {
     const char *ages[RZ_AGE_BANDS];
     for (size_t band = 0; band < RZ_AGE_BANDS; band++)
@@ -115,11 +116,12 @@ rz_status study_groups_measure(const study_groups *g, const double *probability,
     rz_subgroup_rows rows = {.n = n,
                              .probability = probability,
                              .label = label,
+                             .patient = patient,
                              .names = {sexes, ages, (const char *const *)g->hospital},
                              .n_names = {RZ_COUNT(sexes), RZ_AGE_BANDS, g->n_hospitals}};
     uint32_t *hospital = malloc((n + 1) * sizeof *hospital);
     if (hospital == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the hospitals of %zu patients", n);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the hospitals of %zu rows", n);
     for (int by = 0; by < RZ_SUBGROUP_BY_COUNT; by++)
         rows.key[by] = g->key[by];
     for (size_t i = 0; g->key[RZ_SUBGROUP_HOSPITAL] != NULL && i < n; i++) {

@@ -28,7 +28,8 @@ void study_groups_done(study_groups *groups); /* accepts a zeroed one */
 
 /* Figures of the groups for these scores; none where the files do not say. */
 RZ_MUST_CHECK rz_status study_groups_measure(const study_groups *groups, const double *probability,
-                                             const uint8_t *label, size_t n, unsigned bootstraps,
-                                             uint64_t seed, rz_subgroups *out, rz_error *error);
+                                             const uint8_t *label, const uint32_t *patient,
+                                             size_t n, unsigned bootstraps, uint64_t seed,
+                                             rz_subgroups *out, rz_error *error);
 
 #endif

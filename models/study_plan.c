@@ -78,9 +78,39 @@ static bool asks_for_onsets(const study_settings *s)
     return t == s->n_tasks;
 }
 
+rz_status study_plan_check(const study_settings *s, rz_error *error)
+{
+    if (s->begin_onset && !asks_for_onsets(s))
+        return rz_fail(
+            error, RZ_E_USAGE,
+            "--begin onset: one head of all onsets answers tasks with a horizon and a "
+            "history of a year, and not all of these have them; take --begin pretrained");
+    return RZ_OK;
+}
+
 void study_plan_add(study_plan *p, planned_cell cell)
 {
     add(p, cell);
+}
+
+static void add_fits(study_plan *p, size_t size, size_t labels, unsigned seed)
+{
+    const study_settings *s = p->settings;
+    static const study_init order[] = {STUDY_ONSET, STUDY_PRETRAINED, STUDY_SCRATCH};
+    const size_t pretraining = s->pretrained == NULL ? size : SIZE_MAX;
+    const bool onsets = labels == 0 && asks_for_onsets(s);
+    const size_t first = p->n_cells;
+    for (size_t i = onsets ? 0 : 1; i < RZ_COUNT(order); i++)
+        for (size_t t = 0; t < (labels > 0 ? s->n_tasks : 1); t++)
+            add(p, (planned_cell){.kind = STUDY_FINETUNE,
+                                  .size = size,
+                                  .task = labels > 0 ? t : SIZE_MAX,
+                                  .labels = labels,
+                                  .init = order[i],
+                                  .seed = seed,
+                                  .needs = order[i] == STUDY_PRETRAINED && onsets && s->begin_onset
+                                               ? first
+                                               : pretraining});
 }
 
 /* All of one seed before the next, so that a study that ends early has compared something; within
@@ -88,7 +118,6 @@ void study_plan_add(study_plan *p, planned_cell cell)
 static void list_cells(study_plan *p)
 {
     const study_settings *s = p->settings;
-    const int inits = asks_for_onsets(s) ? STUDY_INITS : STUDY_ONSET;
     for (size_t i = 0; s->pretrained == NULL && i < s->n_sizes; i++)
         add(p,
             (planned_cell){.kind = STUDY_PRETRAIN, .size = i, .task = SIZE_MAX, .needs = SIZE_MAX});
@@ -103,15 +132,7 @@ static void list_cells(study_plan *p)
                                           .seed = seed,
                                           .needs = SIZE_MAX});
             for (size_t i = 0; i < s->n_sizes; i++)
-                for (int init = 0; init < (s->labels[l] > 0 ? STUDY_ONSET : inits); init++)
-                    for (size_t t = 0; t < (s->labels[l] > 0 ? s->n_tasks : 1); t++)
-                        add(p, (planned_cell){.kind = STUDY_FINETUNE,
-                                              .size = i,
-                                              .task = s->labels[l] > 0 ? t : SIZE_MAX,
-                                              .labels = s->labels[l],
-                                              .init = (study_init)init,
-                                              .seed = seed,
-                                              .needs = s->pretrained == NULL ? i : SIZE_MAX});
+                add_fits(p, i, s->labels[l], seed);
         }
     study_transfer_list(p);
 }
@@ -190,7 +211,7 @@ static void estimate(const study_plan *p, const figures *all, planned_cell *c)
         return;
     }
     double speed = p->gflops * 1e9 * 0.6 * (c->small ? 0.5 : 1.0), flop = f->flop[c->size];
-    double measured = 0.3 * f->tokens * tasks * 1.3; /* tuning and held-out, by task */
+    double measured = 0.3 * f->tokens * tasks * 1.3 * s->draws; /* tuning and held-out, by task */
     double learnt = 0.7 * f->tokens;
     if (c->kind == STUDY_FINETUNE)
         learnt = (c->labels > 0 ? (double)c->labels : 0.7 * f->patients * draws) * length;
@@ -340,24 +361,26 @@ static json_t *study_json(const study_settings *s, const char *data_sha256)
     json_t *held_out = s->hold_out.n == 0
                            ? NULL
                            : texts(s->hold_out.name[0], s->hold_out.n, sizeof s->hold_out.name[0]);
-    return json_pack("{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:o, s:f, s:s, s:o, s:b, s:b, "
-                     "s:{s:s, s:s, s:s, s:s, s:s}, s:o*}",
-                     "format_version", 1, "code_version", REZEPT_VERSION, "command", s->command,
-                     "db", s->db, "data_sha256", data_sha256, "tasks", tasks_json(s), "sizes",
-                     texts(s->sizes[0], s->n_sizes, sizeof s->sizes[0]), "labels", labels, "seeds",
-                     (int)s->seeds, "engines",
-                     texts(s->engines[0], s->n_engines, sizeof s->engines[0]), "margin", s->margin,
-                     "prefer", s->prefer, "pretrained", pretrained, "truth", s->truth != NULL,
-                     "onsets", asks_for_onsets(s), "flags", "pretrain", s->pretrain_flags,
-                     "finetune", s->finetune_flags, "few", s->few_flags, "onset", s->onset_flags,
-                     "baseline", s->baseline_flags, "hold_out_facilities", held_out);
+    return json_pack(
+        "{s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:i, s:i, s:o, s:f, s:s, s:o, s:b, s:b, s:s, "
+        "s:{s:s, s:s, s:s, s:s, s:s}, s:o*}",
+        "format_version", 1, "code_version", REZEPT_VERSION, "command", s->command, "db", s->db,
+        "data_sha256", data_sha256, "tasks", tasks_json(s), "sizes",
+        texts(s->sizes[0], s->n_sizes, sizeof s->sizes[0]), "labels", labels, "seeds",
+        (int)s->seeds, "draws", (int)s->draws, "engines",
+        texts(s->engines[0], s->n_engines, sizeof s->engines[0]), "margin", s->margin, "prefer",
+        s->prefer, "pretrained", pretrained, "truth", s->truth != NULL, "onsets",
+        asks_for_onsets(s), "begin", s->begin_onset ? "onset" : "pretrained", "flags", "pretrain",
+        s->pretrain_flags, "finetune", s->finetune_flags, "few", s->few_flags, "onset",
+        s->onset_flags, "baseline", s->baseline_flags, "hold_out_facilities", held_out);
 }
 
 /* The folder may grow (more sizes, seeds, labels, tasks) but not hold cells of other data or ways
  * to learn. */
 static rz_status check_same(json_t *old, json_t *now, const char *path, rz_error *error)
 {
-    static const char *const fixed[] = {"data_sha256", "code_version", "pretrained", "flags"};
+    static const char *const fixed[] = {"data_sha256", "code_version", "draws",
+                                        "begin",       "pretrained",   "flags"};
     for (size_t i = 0; i < RZ_COUNT(fixed); i++) {
         json_t *a = json_object_get(old, fixed[i]), *b = json_object_get(now, fixed[i]);
         const char *key;
@@ -608,6 +631,8 @@ static void evaluate_commands(const study_settings *s, const planned_cell *cell,
         if (cell->init == STUDY_ONSET)
             give_tasks(c, failed, s, cell);
         give_pair(c, failed, "split", splits[i]);
+        give(c, failed, "--draws");
+        give(c, failed, "%u", s->draws);
         give_pair(c, failed, "bootstraps", "0");
         if (s->truth != NULL)
             give_pair(c, failed, "truth", s->truth);
@@ -616,12 +641,20 @@ static void evaluate_commands(const study_settings *s, const planned_cell *cell,
     }
 }
 
-static void finetune_commands(const study_settings *s, const planned_cell *cell, unsigned threads,
+static void finetune_commands(const study_plan *p, const planned_cell *cell, unsigned threads,
                               study_commands *c, bool *failed)
 {
+    const study_settings *s = p->settings;
+    const planned_cell *begins =
+        cell->needs == SIZE_MAX || p->cells[cell->needs].kind == STUDY_PRETRAIN
+            ? NULL
+            : &p->cells[cell->needs];
     begin(c, failed, s, "finetune", threads);
     give(c, failed, "--model");
-    give_pretrained(c, failed, s, cell);
+    if (begins != NULL)
+        give(c, failed, "%s/models/%s", s->out, begins->name);
+    else
+        give_pretrained(c, failed, s, cell);
     if (cell->init == STUDY_ONSET)
         give(c, failed, "--onset");
     else
@@ -677,6 +710,8 @@ static void baseline_commands(const study_settings *s, const planned_cell *cell,
     give(c, failed, "--out");
     give(c, failed, "%s/models/%s", s->out, cell->name);
     give_labels(c, failed, cell);
+    give(c, failed, "--scored-draws");
+    give(c, failed, "%u", s->draws);
     give_pair(c, failed, "bootstraps", "0");
     if (s->truth != NULL)
         give_pair(c, failed, "truth", s->truth);
@@ -696,7 +731,7 @@ rz_status study_commands_make(const study_plan *p, const planned_cell *cell, uns
     else if (cell->kind == STUDY_PRETRAIN)
         pretrain_commands(p->settings, cell, threads, out, &failed);
     else if (cell->kind == STUDY_FINETUNE)
-        finetune_commands(p->settings, cell, threads, out, &failed);
+        finetune_commands(p, cell, threads, out, &failed);
     else
         baseline_commands(p->settings, cell, threads, out, &failed);
     restrict_commands(p->settings, cell, out, &failed);

@@ -28,8 +28,9 @@ static json_t *labels_json(const study_design *d, size_t labels)
 
 static json_t *panel_json(const study_panel *p)
 {
-    return json_pack("{s:I, s:I, s:b, s:I}", "patients", (json_int_t)p->n, "positives",
-                     (json_int_t)p->positives, "truth_known", p->truth_known, "cells",
+    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:I}", "patients", (json_int_t)p->patients, "rows",
+                     (json_int_t)p->n, "positives", (json_int_t)p->positives, "left_out",
+                     (json_int_t)p->left_out, "truth_known", p->truth_known, "cells",
                      (json_int_t)p->n_measures);
 }
 

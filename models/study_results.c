@@ -29,16 +29,45 @@ static rz_status read_split(const char *folder, const char *split, const rz_prog
     return RZ_OK;
 }
 
-/* A true risk is of use where every patient has one. */
+/* Keeps the rows that have a true risk. */
+static void keep_known(study_panel *p)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < p->n; i++) {
+        if (isnan(p->truth[i]))
+            continue;
+        p->patient[n] = p->patient[i];
+        p->index_day[n] = p->index_day[i];
+        p->label[n] = p->label[i];
+        p->truth[n] = p->truth[i];
+        for (size_t s = 0; s < p->n_scores; s++)
+            p->score[s][n] = p->score[s][i];
+        for (int by = 0; by < RZ_SUBGROUP_BY_COUNT && p->groups.key[0] != NULL; by++)
+            p->groups.key[by][n] = p->groups.key[by][i];
+        n++;
+    }
+    p->left_out = p->n - n;
+    p->n = n;
+}
+
+/* A true risk is of use where every row has one. A simulator does not tell it for the few patients
+ * whose outcome was there already and unknown to the hospital: these few leave the panel. */
 static void finish(study_panel *panels, size_t n_tasks)
 {
     for (size_t t = 0; t < n_tasks; t++) {
         study_panel *p = &panels[t];
-        p->truth_known = p->n > 0;
+        size_t unknown = 0;
+        for (size_t i = 0; i < p->n; i++)
+            unknown += isnan(p->truth[i]) ? 1 : 0;
+        p->truth_known = p->n > 0 && unknown <= p->n / STUDY_UNKNOWN_TRUTH;
+        if (p->truth_known && unknown > 0)
+            keep_known(p);
         for (size_t i = 0; i < p->n; i++) {
             p->positives += p->label[i];
-            p->truth_known = p->truth_known && !isnan(p->truth[i]);
+            p->number[i] =
+                rz_patient_number(p->number, i, i > 0 && p->patient[i - 1] != p->patient[i]);
         }
+        p->patients = p->n > 0 ? (size_t)p->number[p->n - 1] + 1 : 0;
     }
 }
 
@@ -85,6 +114,7 @@ static void panels_free(study_panel *panels, size_t n)
         free(p->score);
         free(p->measures);
         free(p->patient);
+        free(p->number);
         free(p->index_day);
         free(p->label);
         free(p->truth);

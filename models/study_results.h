@@ -77,14 +77,19 @@ typedef struct study_measure {
     size_t score, age_sex;
 } study_measure;
 
+/* Up to one row in so many may lack its true risk, and is then left out. */
+enum { STUDY_UNKNOWN_TRUTH = 100 };
+
 typedef struct study_panel {
-    size_t n, positives; /* patients */
-    int64_t *patient;    /* [n] keys, rising; with index_day unique */
-    int32_t *index_day;  /* [n] */
-    uint8_t *label;      /* [n] */
-    double *truth;       /* [n] NaN where unknown */
-    bool truth_known;    /* of every patient, and there is one */
-    study_groups groups; /* from the first cell whose scores tell them */
+    size_t n, positives;       /* rows, a patient on an index day each */
+    size_t patients, left_out; /* whose rows; rows without a true risk that were taken out */
+    int64_t *patient;          /* [n] keys, rising; with index_day unique */
+    uint32_t *number;          /* [n] of the patient, as rows of metrics/metrics.h have it */
+    int32_t *index_day;        /* [n] */
+    uint8_t *label;            /* [n] */
+    double *truth;             /* [n] NaN where unknown */
+    bool truth_known;          /* of every row, and there is one */
+    study_groups groups;       /* from the first cell whose scores tell them */
     size_t n_scores, scores_capacity;
     double **score; /* [n_scores][n] different ones only; probabilities */
     size_t n_measures, measures_capacity;

@@ -105,12 +105,15 @@ static void log_tail(const study_settings *settings, const planned_cell *cell, c
 
 /* ---- results ---- */
 
-/* The model of a cell whose scores are made is not needed again, unless the daemon may serve it or
- * it is to be tried at held-out facilities. */
+/* The model of a cell whose scores are made is not needed again, unless the daemon may serve it, it
+ * is to be tried at held-out facilities or another begins with it. */
 static bool is_kept(const study_settings *s, const planned_cell *c)
 {
-    return c->kind == STUDY_FINETUNE && c->transfer == STUDY_GRID && c->labels == 0 &&
-           c->init == STUDY_PRETRAINED && (c->seed == 1 || s->hold_out.n > 0);
+    if (c->kind != STUDY_FINETUNE || c->transfer != STUDY_GRID || c->labels != 0)
+        return false;
+    return c->init == STUDY_ONSET
+               ? s->begin_onset
+               : c->init == STUDY_PRETRAINED && (c->seed == 1 || s->hold_out.n > 0);
 }
 
 static void remove_folder(const char *path)

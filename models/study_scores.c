@@ -153,11 +153,13 @@ static rz_status found_panel(const row *from, size_t n, size_t cell, study_panel
 {
     size_t room = n > 0 ? n : 1;
     p->patient = calloc(room, sizeof *p->patient);
+    p->number = calloc(room, sizeof *p->number);
     p->index_day = calloc(room, sizeof *p->index_day);
     p->label = calloc(room, sizeof *p->label);
     p->truth = calloc(room, sizeof *p->truth);
-    if (p->patient == NULL || p->index_day == NULL || p->label == NULL || p->truth == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu patients", n);
+    if (p->patient == NULL || p->number == NULL || p->index_day == NULL || p->label == NULL ||
+        p->truth == NULL)
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu rows", n);
     for (size_t i = 0; i < n; i++) {
         p->patient[i] = from[i].patient;
         p->index_day[i] = from[i].index_day;
@@ -174,8 +176,8 @@ static rz_status check_same(const row *from, size_t n, const char *other, study_
 {
     if (n != p->n)
         return rz_fail(error, RZ_E_CONFLICT,
-                       "%zu patients, but cell %.100s has %zu; scores of one task must be of the "
-                       "same patients",
+                       "%zu rows, but cell %.100s has %zu; scores of one task must be of the same "
+                       "patients on the same days",
                        n, other, p->n);
     size_t patients = 0, days = 0, labels = 0, truths = 0;
     for (size_t i = 0; i < n; i++) {
@@ -188,7 +190,7 @@ static rz_status check_same(const row *from, size_t n, const char *other, study_
     }
     if (patients + days + labels + truths > 0)
         return rz_fail(error, RZ_E_CONFLICT,
-                       "of %zu patients %zu are others than in cell %.100s, %zu have another index "
+                       "of %zu rows %zu are of others than in cell %.100s, %zu have another index "
                        "day, %zu another label, %zu another true risk; scores of one task must be "
                        "of the same patients",
                        n, patients, other, days, labels, truths);

@@ -1,4 +1,4 @@
-/* Every column of scores is sorted once; a resample is a count per patient and one walk down the
+/* Every column of scores is sorted once; a resample is a count per row and one walk down the
  * sorted rows (metrics/rank.h). What comes of it, one figure a column and resample, is then
  * averaged over the seeds that the resample drew. All draws depend on (seed, number of the
  * resample) only. */
@@ -22,7 +22,7 @@ typedef struct columns {
     rz_ranked **ranked; /* [n] owned */
     double *figure;     /* [n][STUDY_FIGURES] owned, of the patients as they are */
     double *resampled;  /* [n][STUDY_FIGURES][bootstraps] owned */
-    uint32_t *count;    /* [workers][patients] owned */
+    uint32_t *count;    /* [workers][rows] owned */
     size_t n;
     unsigned bootstraps, first; /* resample that a round begins with */
     uint64_t seed;
@@ -45,7 +45,7 @@ static void resample_one(void *context, size_t number, unsigned worker)
     columns *c = context;
     size_t n = c->panel->n, b = c->first + number;
     uint32_t *count = c->count + worker * n;
-    rz_resample(c->seed, b, n, count);
+    rz_resample(c->seed, b, c->panel->number, n, count);
     for (size_t i = 0; i < c->n; i++) {
         double auroc, precision;
         double *out = c->resampled + i * STUDY_FIGURES * c->bootstraps + b;

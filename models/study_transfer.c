@@ -89,8 +89,9 @@ static rz_status check(const study_results *r, const study_report_options *o, tr
                        rz_error *error)
 {
     const study_panel *p = &r->transfer_held_out[row->group->task];
-    rz_status status = rz_metrics_compute(p->score[row->group->measure[0]->score], p->label, p->n,
-                                          o->bootstraps, o->seed, &row->metrics, error);
+    rz_status status =
+        rz_metrics_compute(p->score[row->group->measure[0]->score], p->label, p->number, p->n,
+                           o->bootstraps, o->seed, &row->metrics, error);
     row->checked = status == RZ_OK;
     return status;
 }

@@ -18,7 +18,7 @@ rz_status rz_bootstrap_intervals(const rz_bootstrap *b, unsigned n_bootstraps, u
     if (count == NULL || values == NULL) {
         free(values);
         free(count);
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %u bootstraps of %zu patients",
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %u bootstraps of %zu rows",
                        n_bootstraps, b->n);
     }
     figures = values + runs * b->n_figures;
@@ -26,7 +26,7 @@ rz_status rz_bootstrap_intervals(const rz_bootstrap *b, unsigned n_bootstraps, u
     for (size_t f = 0; f < b->n_figures; f++)
         *b->target[f] = (rz_interval){.value = figures[f], .low = NAN, .high = NAN};
     for (size_t run = 0; run < runs; run++) {
-        rz_resample(seed, run, b->n, count);
+        rz_resample(seed, run, b->patient, b->n, count);
         b->figures(b->sample, count, figures);
         for (size_t f = 0; f < b->n_figures; f++)
             values[f * runs + run] = figures[f];

@@ -7,8 +7,9 @@
 #include "metrics/metrics.h"
 
 typedef struct rz_bootstrap {
-    size_t n; /* patients */
-    /* Writes figures [n_figures] of the patients, each counted count[i] times (NULL: once); NaN
+    size_t n;                /* rows */
+    const uint32_t *patient; /* [n] of each row, as rz_resample has it; may be NULL */
+    /* Writes figures [n_figures] of the rows, each counted count[i] times (NULL: once); NaN
      * for what does not exist. May use room of its own in the sample. */
     void (*figures)(void *sample, const uint32_t *count, double *figures);
     void *sample;
@@ -17,7 +18,7 @@ typedef struct rz_bootstrap {
 } rz_bootstrap;
 
 /* Writes all targets: value, and the percentiles at 2.5 and 97.5 % of n_bootstraps resamples, which
- * depend only on the seed; these are NaN where the value is, and for 0 patients or resamples.
+ * depend only on the seed; these are NaN where the value is, and for 0 rows or resamples.
  * Errors  RZ_E_NO_MEMORY. */
 RZ_MUST_CHECK rz_status rz_bootstrap_intervals(const rz_bootstrap *b, unsigned n_bootstraps,
                                                uint64_t seed, rz_error *error);

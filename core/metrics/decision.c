@@ -1,5 +1,4 @@
-/* Each patient is looked at once for how many thresholds it reaches; a resample then only counts.
- */
+/* Each row is looked at once for how many thresholds it reaches; a resample then only counts. */
 #include "metrics/decision.h"
 
 #include "metrics/bootstrap.h"
@@ -16,6 +15,7 @@ typedef struct reach {
     rz_decision *decision;
     uint8_t *thresholds[SCORES]; /* [n] owned: how many of them the score is at or above */
     const uint8_t *label;
+    const uint32_t *patient; /* may be NULL */
     size_t n;
 } reach;
 
@@ -111,6 +111,7 @@ static rz_status points_of(reach *r, unsigned n_bootstraps, uint64_t seed, rz_er
     rz_decision *d = r->decision;
     rz_interval *all[RZ_DECISION_POINTS_MAX * FIGURES];
     const rz_bootstrap curve = {.n = r->n,
+                                .patient = r->patient,
                                 .figures = figures_of,
                                 .sample = r,
                                 .target = all,
@@ -129,12 +130,12 @@ static rz_status points_of(reach *r, unsigned n_bootstraps, uint64_t seed, rz_er
 }
 
 rz_status rz_decision_compute(const double *model, const double *reference, const uint8_t *label,
-                              size_t n, unsigned n_bootstraps, uint64_t seed, rz_decision *out,
-                              rz_error *error)
+                              const uint32_t *patient, size_t n, unsigned n_bootstraps,
+                              uint64_t seed, rz_decision *out, rz_error *error)
 {
     const double *const score[SCORES] = {model, reference};
     rz_decision d = {.n = n, .prevalence = NAN};
-    reach r = {.decision = &d, .label = label, .n = n};
+    reach r = {.decision = &d, .label = label, .patient = patient, .n = n};
     rz_status status = RZ_OK;
     for (size_t i = 0; i < n; i++) {
         for (int s = 0; s < SCORES; s++)

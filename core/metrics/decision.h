@@ -43,12 +43,13 @@ typedef struct rz_decision {
     rz_decision_point point[RZ_DECISION_POINTS_MAX]; /* thresholds rising */
 } rz_decision;
 
-/* Curves of a model's probabilities and of a reference's for the same n patients.
+/* Curves of a model's probabilities and of a reference's for the same n rows.
  * n_bootstraps  0 leaves the intervals NaN
  * Errors        RZ_E_RANGE for a probability outside [0, 1] or NaN; RZ_E_NO_MEMORY.
  * Threads       safe. */
 RZ_MUST_CHECK rz_status rz_decision_compute(const double *model, const double *reference,
-                                            const uint8_t *label, size_t n, unsigned n_bootstraps,
-                                            uint64_t seed, rz_decision *out, rz_error *error);
+                                            const uint8_t *label, const uint32_t *patient, size_t n,
+                                            unsigned n_bootstraps, uint64_t seed, rz_decision *out,
+                                            rz_error *error);
 
 #endif

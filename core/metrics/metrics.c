@@ -116,7 +116,7 @@ static rz_status sample_new(const double *probability, const uint8_t *label, siz
     if (s.logit == NULL || s.ranked == NULL) {
         free(s.logit);
         free(s.ranked);
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the figures of %zu patients", n);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the figures of %zu rows", n);
     }
     for (size_t i = 0; i < n; i++)
         s.logit[i] = rz_logit(fmin(fmax(probability[i], NEAREST), 1.0 - NEAREST));
@@ -125,7 +125,7 @@ static rz_status sample_new(const double *probability, const uint8_t *label, siz
     return RZ_OK;
 }
 
-/* Tenths of the patients by score; equal scores stay together, so that there may be fewer. */
+/* Tenths of the rows by score; equal scores stay together, so that there may be fewer. */
 static void deciles_of(const sample *s, rz_metrics *out)
 {
     size_t end = s->n, bins = 0; /* ranked falls: the lowest tenth is at its end */
@@ -162,8 +162,9 @@ static const char *reason_for(const rz_metrics *m)
     return NULL;
 }
 
-rz_status rz_metrics_compute(const double *probability, const uint8_t *label, size_t n,
-                             unsigned n_bootstraps, uint64_t seed, rz_metrics *out, rz_error *error)
+rz_status rz_metrics_compute(const double *probability, const uint8_t *label,
+                             const uint32_t *patient, size_t n, unsigned n_bootstraps,
+                             uint64_t seed, rz_metrics *out, rz_error *error)
 {
     sample s = {0};
     rz_metrics m = {.n = n};
@@ -179,8 +180,12 @@ rz_status rz_metrics_compute(const double *probability, const uint8_t *label, si
                                           [RATIO] = &m.observed_to_expected};
     for (size_t i = 0; i < n; i++)
         m.positives += label[i] != 0;
-    const rz_bootstrap figures = {
-        .n = n, .figures = figures_of, .sample = &s, .target = target, .n_figures = FIGURES};
+    const rz_bootstrap figures = {.n = n,
+                                  .patient = patient,
+                                  .figures = figures_of,
+                                  .sample = &s,
+                                  .target = target,
+                                  .n_figures = FIGURES};
     status = rz_bootstrap_intervals(&figures, n_bootstraps, seed, error);
     if (status == RZ_OK) {
         deciles_of(&s, &m);
@@ -192,7 +197,7 @@ rz_status rz_metrics_compute(const double *probability, const uint8_t *label, si
     return status;
 }
 
-/* Two scores of the same patients. */
+/* Two scores of the same rows. */
 typedef struct pair {
     rz_ranked *first, *second; /* owned */
     size_t n;
@@ -210,9 +215,10 @@ static void differences_of(void *both, const uint32_t *count, double *out)
     out[PRECISION_DIFFERENCE] = first[1] - second[1];
 }
 
-rz_status rz_metrics_compare(const double *a, const double *b, const uint8_t *label, size_t n,
-                             unsigned n_bootstraps, uint64_t seed, rz_interval *auroc,
-                             rz_interval *average_precision, rz_error *error)
+rz_status rz_metrics_compare(const double *a, const double *b, const uint8_t *label,
+                             const uint32_t *patient, size_t n, unsigned n_bootstraps,
+                             uint64_t seed, rz_interval *auroc, rz_interval *average_precision,
+                             rz_error *error)
 {
     rz_interval *const target[DIFFERENCES] = {
         [AUROC_DIFFERENCE] = auroc, [PRECISION_DIFFERENCE] = average_precision};
@@ -221,14 +227,14 @@ rz_status rz_metrics_compare(const double *a, const double *b, const uint8_t *la
             return rz_fail(error, RZ_E_RANGE, "row %zu of %zu: a score is not a number", i, n);
     pair p = {.first = rz_rank(a, label, n), .second = rz_rank(b, label, n), .n = n};
     const rz_bootstrap differences = {.n = n,
+                                      .patient = patient,
                                       .figures = differences_of,
                                       .sample = &p,
                                       .target = target,
                                       .n_figures = DIFFERENCES};
-    rz_status status =
-        p.first != NULL && p.second != NULL
-            ? rz_bootstrap_intervals(&differences, n_bootstraps, seed, error)
-            : rz_fail(error, RZ_E_NO_MEMORY, "no memory to compare scores of %zu patients", n);
+    rz_status status = p.first != NULL && p.second != NULL
+                           ? rz_bootstrap_intervals(&differences, n_bootstraps, seed, error)
+                           : rz_fail(error, RZ_E_NO_MEMORY, "no memory to compare %zu scores", n);
     free(p.first);
     free(p.second);
     return status;

@@ -1,5 +1,8 @@
 /* How good risks are: discrimination, calibration and their uncertainty. Scores and labels come as
- * arrays of one row per patient; NaN scores are a caller's mistake and an error.
+ * arrays of rows, a patient on a day; NaN scores are a caller's mistake and an error.
+ *
+ * Intervals are bootstraps over patients. `patient` [n] says which row is whose, where a patient
+ * has several: 0, 1, … , the rows of one side by side. NULL: each row is another patient's.
  *
  * A figure that does not exist (one class only, nothing at all) is NaN and `reason` says why. */
 #ifndef RZ_METRICS_METRICS_H
@@ -12,6 +15,12 @@
 #include <stdint.h>
 
 enum { RZ_METRICS_BINS = 10, RZ_BOOTSTRAPS = 1000 };
+
+/* patient[n] of a row that is appended to n rows: of another patient than the last one, or not. */
+static inline uint32_t rz_patient_number(const uint32_t *patient, size_t n, bool another)
+{
+    return n == 0 ? 0 : patient[n - 1] + (another ? 1 : 0);
+}
 
 /* NaN without both classes (average precision: without a positive), with a NaN score, or when
  * memory is exhausted; rz_metrics_compute tells which. */
@@ -46,8 +55,8 @@ typedef struct rz_metrics {
  * Errors        RZ_E_NO_MEMORY; RZ_E_RANGE for a probability outside [0, 1] or NaN.
  * Threads       safe. */
 RZ_MUST_CHECK rz_status rz_metrics_compute(const double *probability, const uint8_t *label,
-                                           size_t n, unsigned n_bootstraps, uint64_t seed,
-                                           rz_metrics *out, rz_error *error);
+                                           const uint32_t *patient, size_t n, unsigned n_bootstraps,
+                                           uint64_t seed, rz_metrics *out, rz_error *error);
 
 /* Maximum likelihood of logit(y) = intercept + slope x, by Newton's method; weights may be NULL.
  * Errors  RZ_E_RANGE when the classes are separated or only one exists. */
@@ -67,10 +76,10 @@ RZ_MUST_CHECK rz_status rz_logistic_weighted(const double *x, const uint8_t *lab
                                              const double *weight, size_t n, size_t d, double ridge,
                                              double *beta, rz_error *error);
 
-/* Difference of two scores' AUROC or average precision on the same patients, paired bootstrap. */
+/* Difference of two scores' AUROC or average precision on the same rows, paired bootstrap. */
 RZ_MUST_CHECK rz_status rz_metrics_compare(const double *a, const double *b, const uint8_t *label,
-                                           size_t n, unsigned n_bootstraps, uint64_t seed,
-                                           rz_interval *auroc, rz_interval *average_precision,
-                                           rz_error *error);
+                                           const uint32_t *patient, size_t n, unsigned n_bootstraps,
+                                           uint64_t seed, rz_interval *auroc,
+                                           rz_interval *average_precision, rz_error *error);
 
 #endif

@@ -89,13 +89,18 @@ double rz_average_precision(const double *score, const uint8_t *label, size_t n)
     return precision;
 }
 
-void rz_resample(uint64_t seed, uint64_t number, size_t n, uint32_t *count)
+void rz_resample(uint64_t seed, uint64_t number, const uint32_t *patient, size_t n, uint32_t *count)
 {
     rz_rng rng;
+    size_t patients = patient != NULL && n > 0 ? (size_t)patient[n - 1] + 1 : n;
     rz_rng_init(&rng, seed, number);
     memset(count, 0, n * sizeof *count);
-    for (size_t i = 0; i < n; i++)
-        count[rz_rng_below(&rng, (uint32_t)n)]++;
+    for (size_t i = 0; i < patients; i++)
+        count[rz_rng_below(&rng, (uint32_t)patients)]++;
+    /* From patients to their rows in place: no row lies before the place of its patient's count,
+     * so that from the last row on nothing is overwritten before it was read. */
+    for (size_t i = n; patient != NULL && i-- > 0;)
+        count[i] = count[patient[i]];
 }
 
 static int compare_doubles(const void *left, const void *right)

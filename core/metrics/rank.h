@@ -21,8 +21,12 @@ rz_ranked *rz_rank(const double *score, const uint8_t *label, size_t n);
 void rz_rank_figures(const rz_ranked *ranked, size_t n, const uint32_t *count, double *auroc,
                      double *average_precision);
 
-/* Draws n patients with replacement; the draw depends only on seed and number. */
-void rz_resample(uint64_t seed, uint64_t number, size_t n, uint32_t *count);
+/* Draws patients with replacement, as many as there are: count[i] says how often that of row i was
+ * drawn, with all its rows. The draw depends only on seed and number.
+ *   patient  [n] of each row: 0, 1, … , the rows of one side by side; NULL: each row is another's
+ */
+void rz_resample(uint64_t seed, uint64_t number, const uint32_t *patient, size_t n,
+                 uint32_t *count);
 
 /* The percentile q (0 … 1) of the finite values, which are sorted in place; NaN where fewer than
  * half of them are finite, because those that exist would then be a selection. */

@@ -19,6 +19,7 @@ const char *rz_subgroup_by_name(rz_subgroup_by by)
 typedef struct packed {
     double *probability; /* [rows.n] owned */
     uint8_t *label;
+    uint32_t *patient;
 } packed;
 
 /* Returns how many; *positives of them have the outcome. */
@@ -26,10 +27,14 @@ static size_t pack(const rz_subgroup_rows *rows, rz_subgroup_by by, uint32_t key
                    size_t *positives)
 {
     size_t n = 0;
+    uint32_t last = 0; /* whose row was packed last */
     *positives = 0;
     for (size_t i = 0; i < rows->n; i++) {
         if (rows->key[by][i] != key)
             continue;
+        uint32_t whose = rows->patient != NULL ? rows->patient[i] : (uint32_t)i;
+        out->patient[n] = rz_patient_number(out->patient, n, whose != last);
+        last = whose;
         out->probability[n] = rows->probability[i];
         out->label[n++] = rows->label[i];
         *positives += rows->label[i] != 0;
@@ -55,8 +60,8 @@ static rz_status measure(const rz_subgroup_rows *rows, rz_subgroup_by by, uint32
                    key < rows->n_names[by] ? rows->names[by][key] : "unknown");
     g->measured = !too_few(g);
     out->n++;
-    return g->measured ? rz_metrics_compute(room->probability, room->label, g->n, n_bootstraps,
-                                            seed, &g->metrics, error)
+    return g->measured ? rz_metrics_compute(room->probability, room->label, room->patient, g->n,
+                                            n_bootstraps, seed, &g->metrics, error)
                        : RZ_OK;
 }
 
@@ -73,13 +78,14 @@ rz_status rz_subgroups_measure(const rz_subgroup_rows *rows, unsigned n_bootstra
 {
     rz_subgroups all = {0};
     size_t names = RZ_SUBGROUP_BY_COUNT, bytes;
-    packed room = {malloc((rows->n + 1) * sizeof *room.probability), malloc(rows->n + 1)};
+    packed room = {malloc((rows->n + 1) * sizeof *room.probability), malloc(rows->n + 1),
+                   malloc((rows->n + 1) * sizeof *room.patient)};
     for (int by = 0; by < RZ_SUBGROUP_BY_COUNT; by++)
         names += rows->n_names[by]; /* each has its unknown ones, too */
     if (rz_size_mul(names, sizeof *all.group, &bytes))
         all.group = malloc(bytes);
     rz_status status = RZ_OK;
-    if (all.group == NULL || room.probability == NULL || room.label == NULL)
+    if (all.group == NULL || room.probability == NULL || room.label == NULL || room.patient == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu subgroups", names);
     for (int by = 0; status == RZ_OK && by < RZ_SUBGROUP_BY_COUNT; by++) {
         size_t first = all.n;
@@ -93,6 +99,7 @@ rz_status rz_subgroups_measure(const rz_subgroup_rows *rows, unsigned n_bootstra
     }
     free(room.probability);
     free(room.label);
+    free(room.patient);
     if (status != RZ_OK) {
         rz_subgroups_done(&all);
         return status;

@@ -6,7 +6,7 @@
 
 #include "metrics/metrics.h"
 
-/* Groups with fewer patients with or without the outcome are counted and not measured. */
+/* Groups with fewer rows with or without the outcome are counted and not measured. */
 enum { RZ_SUBGROUP_OUTCOMES = 10, RZ_SUBGROUP_NAME = 128 };
 
 typedef enum rz_subgroup_by {
@@ -18,11 +18,12 @@ typedef enum rz_subgroup_by {
 
 const char *rz_subgroup_by_name(rz_subgroup_by by); /* "sex", "age", "hospital"; static */
 
-/* Scores and what tells the groups apart, one row per patient; borrowed. */
+/* Scores and what tells the groups apart, by rows; borrowed. */
 typedef struct rz_subgroup_rows {
     size_t n;
     const double *probability;
     const uint8_t *label;
+    const uint32_t *patient; /* [n], may be NULL, as in metrics.h */
     /* [n] into names, or n_names: not known; NULL: no groups of this kind */
     const uint32_t *key[RZ_SUBGROUP_BY_COUNT];
     const char *const *names[RZ_SUBGROUP_BY_COUNT]; /* [n_names] */

@@ -1,4 +1,4 @@
-/* The ratio of means and the line of logits, of all patients and of resamples alike. */
+/* The ratio of means and the line of logits, of all rows and of resamples alike. */
 #include "metrics/truth.h"
 
 #include "base/portable_math.h"
@@ -116,8 +116,9 @@ static rz_status rows_new(const double *predicted, const double *truth, size_t n
     return RZ_OK;
 }
 
-rz_status rz_truth_compute(const double *predicted, const double *truth, size_t n,
-                           unsigned n_bootstraps, uint64_t seed, rz_truth *out, rz_error *error)
+rz_status rz_truth_compute(const double *predicted, const double *truth, const uint32_t *patient,
+                           size_t n, unsigned n_bootstraps, uint64_t seed, rz_truth *out,
+                           rz_error *error)
 {
     const rz_interval none = {NAN, NAN, NAN};
     rz_truth t = {.n = n,
@@ -148,8 +149,12 @@ rz_status rz_truth_compute(const double *predicted, const double *truth, size_t 
     t.mean_true = sum_true / (double)n;
     if (sum_true > 0.0 && sum_true < (double)n && isnan(mean_slope(&r, NULL, r.fitted)))
         r.fitted[0] = r.fitted[1] = 0.0;
-    const rz_bootstrap figures = {
-        .n = n, .figures = figures_of, .sample = &r, .target = target, .n_figures = FIGURES};
+    const rz_bootstrap figures = {.n = n,
+                                  .patient = patient,
+                                  .figures = figures_of,
+                                  .sample = &r,
+                                  .target = target,
+                                  .n_figures = FIGURES};
     status = rz_bootstrap_intervals(&figures, n_bootstraps, seed, error);
     rows_done(&r);
     if (status == RZ_OK)

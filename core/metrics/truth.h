@@ -19,7 +19,7 @@ typedef struct rz_truth {
     rz_interval mean_slope;       /* logit(mean true) = a + mean_slope logit(predicted) */
 } rz_truth;
 
-/* Over n patients. The line is that of least squares; risks count as at least 1e-4 from 0 and 1 in
+/* Over n rows. The line is that of least squares; risks count as at least 1e-4 from 0 and 1 in
  * it, because a simulated one comes from finitely many continuations. Its slope is 1 for a model
  * that knows every risk. One that is calibrated and knows less has another slope, because the mean
  * of logits is not the logit of the mean; mean_slope is 1 for that one, too: it is the calibration
@@ -29,9 +29,9 @@ typedef struct rz_truth {
  * n_bootstraps  0 leaves the intervals NaN
  * Errors        RZ_E_RANGE for a risk outside [0, 1] or NaN; RZ_E_NO_MEMORY.
  * Threads       safe. */
-RZ_MUST_CHECK rz_status rz_truth_compute(const double *predicted, const double *truth, size_t n,
-                                         unsigned n_bootstraps, uint64_t seed, rz_truth *out,
-                                         rz_error *error);
+RZ_MUST_CHECK rz_status rz_truth_compute(const double *predicted, const double *truth,
+                                         const uint32_t *patient, size_t n, unsigned n_bootstraps,
+                                         uint64_t seed, rz_truth *out, rz_error *error);
 
 /* Does the value lie within from … to? False for NaN. The interval does not decide. */
 bool rz_truth_ratio_met(const rz_truth *truth);

@@ -24,10 +24,10 @@ RZ_MUST_CHECK rz_status rz_card_limits(rz_buffer *out);
 
 /* ---- the report of an evaluation ----------------------------------------------------------- */
 
-/* Against true risks, where a simulation knows them; over the matched patients only. */
+/* Against true risks, where a simulation knows them; over the matched rows only. */
 typedef struct rz_report_truth {
     bool given;
-    size_t matched;   /* evaluated patients whose true risk is known */
+    size_t matched;   /* rows whose true risk is known */
     size_t other_day; /* the truth knows them, but at another index day */
     size_t missing;   /* the truth does not know them for this task */
     rz_truth figures;
@@ -35,12 +35,13 @@ typedef struct rz_report_truth {
     rz_interval auroc_lost, precision_lost; /* truth minus model, paired */
 } rz_report_truth;
 
-/* One task of the model on one cohort. Arrays are owned, one row per evaluated patient. */
+/* One task of the model on one cohort. Arrays are owned, a row is a patient on an index day. */
 typedef struct rz_report_task {
     rz_task task;
-    rz_cohort cohort; /* owned; all splits */
-    size_t n;
+    rz_cohort cohort;                /* owned; all splits */
+    size_t n, patients;              /* rows, and whose they are */
     const rz_cohort_member **member; /* [n], into the cohort */
+    uint32_t *patient;               /* [n] as in metrics/metrics.h */
     double *probability, *age_sex;   /* [n] the model's risk, and by age and sex alone */
     double *truth;                   /* [n], NaN where unknown */
     uint8_t *label;                  /* [n] */
@@ -64,7 +65,7 @@ typedef struct rz_report {
     const rz_model *model;                                              /* borrowed */
     const char *date, *split;              /* "held_out", "fold 2/5"; borrowed */
     rz_facilities facilities, learnt_from; /* whose patients; and whose the model had */
-    unsigned bootstraps;
+    unsigned bootstraps, draws;            /* resamples; index days that a patient was asked for */
     uint64_t seed;
     size_t n_tasks;
     rz_report_task *tasks; /* owned */

@@ -123,8 +123,14 @@ static void attrition(rz_page *p, const rz_report_task *t)
         rz_page_add(p, "</td></tr>\n");
     }
     rz_page_add(p, "<tr><td>of these, evaluated here</td><td>");
-    rz_page_count(p, t->n);
-    rz_page_add(p, "</td><td></td></tr></tbody></table>\n<p class=\"soft\">In the whole cohort ");
+    rz_page_count(p, t->patients);
+    rz_page_add(p, "</td><td></td></tr></tbody></table>\n<p class=\"soft\">");
+    if (t->n > t->patients) {
+        rz_page_add(p, "They are evaluated on ");
+        rz_page_count(p, t->n);
+        rz_page_add(p, " index days, some on several; intervals resample patients. ");
+    }
+    rz_page_add(p, "In the whole cohort ");
     rz_page_count(p, (size_t)t->cohort.positives);
     rz_page_add(p, " have the outcome; ");
     rz_page_count(p, (size_t)t->cohort.died_without_outcome);

@@ -110,11 +110,12 @@ static json_t *onset_json(const rz_report_task *t)
 static json_t *task_json(const rz_report_task *t)
 {
     return json_pack(
-        "{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o*}", "name",
-        t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
-        rz_cohort_attrition_json(&t->cohort), "cohort", "n", (json_int_t)t->cohort.n, "positives",
-        (json_int_t)t->cohort.positives, "died_without_outcome",
-        (json_int_t)t->cohort.died_without_outcome, "model", rz_metrics_json(&t->model), "age_sex",
+        "{s:s, s:o, s:o, s:{s:I, s:I, s:I}, s:I, s:o, s:o, s:{s:o, s:o}, s:o, s:o, s:o, s:o*}",
+        "name", t->task.name, "definition", rz_task_to_json(&t->task), "attrition",
+        rz_cohort_attrition_json(&t->cohort), "cohort", "n",
+        (json_int_t)rz_cohort_patients(&t->cohort), "positives", (json_int_t)t->cohort.positives,
+        "died_without_outcome", (json_int_t)t->cohort.died_without_outcome, "patients",
+        (json_int_t)t->patients, "model", rz_metrics_json(&t->model), "age_sex",
         rz_metrics_json(&t->baseline), "model_minus_age_sex", "auroc",
         rz_interval_json(&t->auroc_gain), "average_precision", rz_interval_json(&t->precision_gain),
         "subgroups", rz_subgroups_json(&t->groups), "decision_curve",
@@ -133,14 +134,15 @@ json_t *rz_report_json(const rz_report *r)
     }
     return json_pack(
         "{s:s, s:i, s:s, s:s, s:{s:s, s:s, s:s, s:s, s:s, s:o}, s:s, s:s, s:o, s:b, s:I, "
-        "s:I, s:o}",
+        "s:I, s:I, s:o}",
         "format", "rezept-report", "format_version", 1, "notice", RZ_REPORT_NOTICE, "date", r->date,
         "model", "name", r->model_name, "family", r->model->config.family, "size",
         r->model->config.size, "sha256", r->model_sha256, "tasks_sha256", r->tasks_sha256,
         "learnt_from", rz_facilities_json(&r->learnt_from), "data_sha256", r->data_sha256, "split",
         r->split, "facilities", rz_facilities_json(&r->facilities), "facilities_in_training",
         rz_facilities_meet(&r->facilities, &r->learnt_from), "bootstraps",
-        (json_int_t)r->bootstraps, "seed", (json_int_t)r->seed, "tasks", tasks);
+        (json_int_t)r->bootstraps, "draws", (json_int_t)r->draws, "seed", (json_int_t)r->seed,
+        "tasks", tasks);
 }
 
 void rz_report_done(rz_report *report)
@@ -154,6 +156,7 @@ void rz_report_done(rz_report *report)
         free(t->age_sex);
         free(t->truth);
         free(t->label);
+        free(t->patient);
     }
     free(report->tasks);
     *report = (rz_report){0};

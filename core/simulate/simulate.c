@@ -5,6 +5,7 @@
 #include "base/buffer.h"
 #include "claims/claim_json.h"
 #include "simulate/truth.h"
+#include "tasks/cohort.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -38,8 +39,11 @@ typedef struct simulation {
 
 rz_simulate_options rz_simulate_options_defaults(void)
 {
-    return (rz_simulate_options){
-        .seed = 1, .patients = 8000, .hospitals = 4, .continuations = RZ_SIMULATE_CONTINUATIONS};
+    return (rz_simulate_options){.seed = 1,
+                                 .patients = 8000,
+                                 .hospitals = 4,
+                                 .draws = 1,
+                                 .continuations = RZ_SIMULATE_CONTINUATIONS};
 }
 
 static rz_status write_claims(simulation *run, const rz_sim_patient *patient, unsigned worker,
@@ -68,19 +72,20 @@ static rz_status write_truths(simulation *run, const rz_sim_patient *patient, rz
                               piece *out)
 {
     const rz_simulate_options *o = run->options;
-    rz_sim_truth truths[RZ_TASKS_MAX];
+    size_t n = 0;
+    rz_sim_truth *truths = rz_arena_alloc(arena, o->n_tasks * o->draws, sizeof *truths);
+    if (truths == NULL)
+        return rz_fail(&out->error, RZ_E_NO_MEMORY, "no memory for the true risks of a patient");
     rz_status status = rz_sim_truths(run->world, patient, o->tasks, run->items, o->n_tasks,
-                                     run->data_end_day[patient->hospital - 1], o->continuations,
-                                     arena, truths, &out->error);
-    for (size_t i = 0; i < o->n_tasks && status == RZ_OK; i++) {
+                                     run->data_end_day[patient->hospital - 1], o->draws,
+                                     o->continuations, arena, truths, &n, &out->error);
+    for (size_t i = 0; i < n && status == RZ_OK; i++) {
         char day[RZ_DAY_TEXT];
-        if (!truths[i].has_row)
-            continue;
         /* Nine decimals as an integer: printing a double would depend on the locale. */
         long long risk = (long long)(truths[i].risk * 1e9 + 0.5);
         long long deviation = (long long)(truths[i].standard_error * 1e9 + 0.5);
         status = rz_buffer_addf(&out->text, "%s,%s,%s,%s,%lld.%09lld,%lld.%09lld\n",
-                                patient->facility, patient->id, o->tasks[i].name,
+                                patient->facility, patient->id, o->tasks[truths[i].task].name,
                                 rz_day_text(truths[i].index_day, day), risk / 1000000000,
                                 risk % 1000000000, deviation / 1000000000, deviation % 1000000000);
         out->counts.truths++;
@@ -177,10 +182,13 @@ static rz_status check_options(const rz_simulate_options *o, FILE *truth, rz_err
     if (!(o->frailty_deviation >= 0.0 && o->frailty_deviation <= 2.0))
         return rz_fail(error, RZ_E_INVALID, "the deviation of frailty must be 0 to 2, not %g",
                        o->frailty_deviation);
-    if (truth != NULL && (o->n_tasks < 1 || o->n_tasks > RZ_TASKS_MAX || o->continuations < 1))
+    if (truth != NULL && (o->n_tasks < 1 || o->n_tasks > RZ_TASKS_MAX || o->draws < 1 ||
+                          o->draws > RZ_COHORT_DRAWS_MAX || o->continuations < 1))
         return rz_fail(error, RZ_E_INVALID,
-                       "the truth needs 1 to %d tasks and a continuation, not %zu and %u",
-                       (int)RZ_TASKS_MAX, o->n_tasks, o->continuations);
+                       "the truth needs 1 to %d tasks, 1 to %d index days and a continuation, not "
+                       "%zu, %u and %u",
+                       (int)RZ_TASKS_MAX, (int)RZ_COHORT_DRAWS_MAX, o->n_tasks, o->draws,
+                       o->continuations);
     return RZ_OK;
 }
 

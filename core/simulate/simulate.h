@@ -24,7 +24,8 @@ typedef struct rz_simulate_options {
     double frailty_deviation; /* of the logarithm of a hidden factor on all diseases; 0 = none */
     const rz_task *tasks;     /* of the truth; borrowed */
     size_t n_tasks;
-    unsigned continuations; /* per patient and task */
+    unsigned draws;         /* index days of a patient and task; the first is the cohort's */
+    unsigned continuations; /* per index day */
 } rz_simulate_options;
 
 rz_simulate_options rz_simulate_options_defaults(void); /* seed 1, 8000 patients, 4 hospitals */
@@ -35,8 +36,8 @@ typedef struct rz_simulate_summary {
 } rz_simulate_summary;
 
 /* Writes the claims as NDJSON, by patient and then by month, and with `truth` also the CSV
- * "facility,patient,task,index_day,risk,standard_error", in which the index day is the one that
- * cohorts choose. The streams are borrowed; on an error they hold part of the output.
+ * "facility,patient,task,index_day,risk,standard_error", in which the index days are
+ * those that cohorts choose. The streams are borrowed; on an error they hold part of the output.
  *
  *   pool   may be NULL
  *   truth  may be NULL

@@ -75,12 +75,22 @@ static rz_claim_day *claim_days(const rz_sim_patient *patient, int32_t data_end_
     return days;
 }
 
+/* Is the day one that an earlier draw gave the task? They are the last of the rows. */
+static bool is_known(const rz_sim_truth *rows, size_t n, size_t task, int32_t day)
+{
+    while (n-- > 0 && rows[n].task == task)
+        if (rows[n].index_day == day)
+            return true;
+    return false;
+}
+
 rz_status rz_sim_truths(const rz_sim_world *world, const rz_sim_patient *patient,
-                        const rz_task *tasks, const rz_sim_item *items, size_t n,
-                        int32_t data_end_day, unsigned continuations, rz_arena *arena,
-                        rz_sim_truth *out, rz_error *error)
+                        const rz_task *tasks, const rz_sim_item *items, size_t n_tasks,
+                        int32_t data_end_day, unsigned draws, unsigned continuations,
+                        rz_arena *arena, rz_sim_truth *out, size_t *n_out, rz_error *error)
 {
     rz_timeline *timeline = NULL;
+    *n_out = 0;
     rz_status status =
         rz_timeline_from_claims(patient->claims, patient->n_claims, arena, &timeline, error);
     if (status != RZ_OK)
@@ -89,23 +99,26 @@ rz_status rz_sim_truths(const rz_sim_world *world, const rz_sim_patient *patient
     const rz_claim_day *days = claim_days(patient, data_end_day, arena, &n_days);
     if (days == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the claim days of a patient");
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n_tasks * draws; i++) {
+        const size_t task = i / draws;
+        const unsigned draw = (unsigned)(i % draws);
+        const rz_sim_item item = items[task];
         int32_t index_day;
         rz_attrition_step passed;
-        out[i] = (rz_sim_truth){.has_row = false};
-        if (!rz_cohort_index(&tasks[i], timeline, days, n_days, 0, RZ_COHORT_SEED, &index_day,
-                             &passed))
+        if (!rz_cohort_index(&tasks[task], timeline, days, n_days, 0, rz_cohort_draw_seed(draw),
+                             &index_day, &passed) ||
+            is_known(out, *n_out, task, index_day))
             continue;
         rz_sim_state state = patient->state;
         rz_sim_state_rewind(&state, index_day);
-        if (state.coded[items[i]] != RZ_DAY_NONE)
+        if (state.coded[item] != RZ_DAY_NONE)
             continue;
         rz_rng rng;
-        rz_sim_rng(world, patient->number, RZ_SIM_STREAM_TRUTH + items[i], &rng);
-        out[i].has_row = true;
-        out[i].index_day = index_day;
-        rz_sim_risk(&world->engine, &state, items[i], index_day, tasks[i].horizon_days,
-                    continuations, &rng, &out[i].risk, &out[i].standard_error);
+        rz_sim_rng(world, patient->number, RZ_SIM_STREAM_TRUTH + item + draw * RZ_SIM_ITEMS, &rng);
+        rz_sim_truth *row = &out[(*n_out)++];
+        *row = (rz_sim_truth){.task = task, .index_day = index_day};
+        rz_sim_risk(&world->engine, &state, item, index_day, tasks[task].horizon_days,
+                    continuations, &rng, &row->risk, &row->standard_error);
     }
     return RZ_OK;
 }

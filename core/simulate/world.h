@@ -43,7 +43,7 @@ typedef enum rz_sim_stream {
     RZ_SIM_STREAM_PERSON,
     RZ_SIM_STREAM_LIFE,
     RZ_SIM_STREAM_RECORD,
-    RZ_SIM_STREAM_TRUTH /* plus the item */
+    RZ_SIM_STREAM_TRUTH /* plus the item, plus RZ_SIM_ITEMS times the index draw */
 } rz_sim_stream;
 
 void rz_sim_rng(const rz_sim_world *world, uint64_t patient, unsigned stream, rz_rng *rng);

@@ -110,32 +110,44 @@ static int32_t facility_on(const rz_claim_day *days, size_t n_days, int32_t day)
     return i < n_days ? days[i].facility : -1;
 }
 
+static bool is_member_on(const rz_cohort *cohort, rz_patient_key patient, int32_t day)
+{
+    for (size_t i = cohort->n; i-- > 0 && cohort->members[i].patient == patient;)
+        if (cohort->members[i].index_day == day)
+            return true;
+    return false;
+}
+
 rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task, const rz_timeline *timeline,
-                        const rz_claim_day *days, size_t n_days, uint64_t seed, rz_error *error)
+                        const rz_claim_day *days, size_t n_days, unsigned draw, rz_error *error)
 {
     int32_t index_day = RZ_DAY_NONE;
     rz_attrition_step passed;
-    bool chosen = rz_cohort_index(task, timeline, days, n_days, 0, seed, &index_day, &passed);
+    bool chosen = rz_cohort_index(task, timeline, days, n_days, 0, rz_cohort_draw_seed(draw),
+                                  &index_day, &passed);
+    if (chosen && draw > 0)
+        chosen = !is_member_on(cohort, timeline->patient, index_day);
     if (chosen) {
         rz_status status = reserve(cohort, error);
         if (status != RZ_OK)
             return status;
     }
-    for (int step = 0; step <= (int)passed; step++)
+    for (int step = 0; draw == 0 && step <= (int)passed; step++)
         cohort->passed[step]++;
     if (!chosen)
         return RZ_OK;
     rz_cohort_member member = {.patient = timeline->patient,
                                .hash = timeline->hash,
                                .index_day = index_day,
-                               .split = rz_split_of(timeline->hash, seed),
+                               .own = draw == 0,
+                               .split = rz_split_of(timeline->hash, RZ_COHORT_SEED),
                                .sex = timeline->sex,
                                .age_years = (float)rz_age_years(timeline->birth_day, index_day),
                                .facility = facility_on(days, n_days, index_day)};
     member.label = rz_task_outcome(task, timeline, index_day, &member.outcome_day);
-    if (member.label) {
+    if (member.label && draw == 0) {
         cohort->positives++;
-    } else {
+    } else if (draw == 0) {
         /* Counted, but a negative: an answer given at serving cannot know of it either. */
         int32_t death = rz_timeline_death_day(timeline, RZ_DAY_MAX);
         if (death != RZ_DAY_NONE && death > index_day && death - index_day <= task->horizon_days)
@@ -146,8 +158,8 @@ rz_status rz_cohort_add(rz_cohort *cohort, const rz_task *task, const rz_timelin
 }
 
 static rz_status add_patient(rz_store *store, rz_patient_key key, rz_arena *arena,
-                             const rz_task *tasks, size_t n_tasks, uint64_t seed, rz_cohort *out,
-                             rz_error *error)
+                             const rz_task *tasks, size_t n_tasks, const rz_cohort_options *o,
+                             rz_cohort *out, rz_error *error)
 {
     rz_timeline *timeline = NULL;
     const rz_claim_day *days = NULL;
@@ -163,8 +175,11 @@ static rz_status add_patient(rz_store *store, rz_patient_key key, rz_arena *aren
         return RZ_OK;
     if (status != RZ_OK)
         return rz_fail(error, status, "%s", missing.text);
+    bool again = status == RZ_OK && (o->again == NULL || o->again(o->context, timeline->hash));
     for (size_t i = 0; status == RZ_OK && i < n_tasks; i++)
-        status = rz_cohort_add(&out[i], &tasks[i], timeline, days, n_days, seed, error);
+        for (unsigned draw = 0; status == RZ_OK && draw < (again && o->draws > 0 ? o->draws : 1);
+             draw++)
+            status = rz_cohort_add(&out[i], &tasks[i], timeline, days, n_days, draw, error);
     return status;
 }
 
@@ -193,9 +208,10 @@ static bool tell(const rz_progress *progress, uint64_t done, uint64_t total,
 }
 
 static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks,
-                       const rz_facilities *facilities, uint64_t seed, const rz_progress *progress,
+                       const rz_cohort_options *o, const rz_progress *progress,
                        rz_patient *patients, rz_arena *arena, rz_cohort *out, rz_error *error)
 {
+    const rz_facilities *facilities = o->facilities;
     rz_store_counts counts;
     struct timespec start;
     rz_patient_key after = 0;
@@ -212,7 +228,7 @@ static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks,
         status =
             rz_store_patients_of(store, after, facilities, patients, PATIENTS_PER_READ, &n, error);
         for (size_t i = 0; status == RZ_OK && i < n; i++)
-            status = add_patient(store, patients[i].key, arena, tasks, n_tasks, seed, out, error);
+            status = add_patient(store, patients[i].key, arena, tasks, n_tasks, o, out, error);
         if (status == RZ_OK && n > 0) {
             after = patients[n - 1].key;
             done += n;
@@ -226,8 +242,8 @@ static rz_status build(rz_store *store, const rz_task *tasks, size_t n_tasks,
 }
 
 rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks,
-                          const rz_facilities *facilities, uint64_t seed,
-                          const rz_progress *progress, rz_cohort *out, rz_error *error)
+                          const rz_cohort_options *options, const rz_progress *progress,
+                          rz_cohort *out, rz_error *error)
 {
     rz_arena arena;
     rz_arena_init(&arena, ARENA_BYTES_MAX);
@@ -238,8 +254,7 @@ rz_status rz_cohort_build(rz_store *store, const rz_task *tasks, size_t n_tasks,
     if (patients == NULL)
         status = rz_fail(error, RZ_E_NO_MEMORY, "no memory to read patients");
     else
-        status =
-            build(store, tasks, n_tasks, facilities, seed, progress, patients, &arena, out, error);
+        status = build(store, tasks, n_tasks, options, progress, patients, &arena, out, error);
     for (size_t i = 0; status != RZ_OK && i < n_tasks; i++)
         rz_cohort_done(&out[i]);
     free(patients);

@@ -1,12 +1,11 @@
-/* Fits Platt and isotonic maps. Patients are put into groups of equal or neighbouring logits, each
- * with the mass of its positives and negatives; resampling only changes these masses. */
+/* Fits Platt and isotonic maps. Rows are put into groups of equal or neighbouring logits, each with
+ * the mass of its positives and negatives; resampling only changes these masses. */
 #include "train/calibrate.h"
 
 #include "base/portable_math.h"
-#include "base/rng.h"
 #include "base/size.h"
 #include "claims/day.h"
-#include "metrics/metrics.h"
+#include "metrics/rank.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,8 +14,9 @@
 enum { GROUPS_MAX = 1024, DRAWS_MAX = 100 };
 
 typedef struct row {
-    double x; /* corrected logit */
-    uint8_t label;
+    double x;    /* corrected logit */
+    uint32_t at; /* place in what was given */
+    uint8_t label, counted;
 } row;
 
 typedef struct groups {
@@ -188,28 +188,32 @@ static rz_status fit(groups *g, rz_calibration_method method, double n_positive,
 
 typedef struct sample {
     const row *rows; /* sorted */
-    size_t n, positives;
+    size_t n;
+    const uint32_t *patient; /* [n] of the rows as given; may be NULL */
+    uint32_t *count;         /* [n] owned: of the rows as given, in a resample */
     double weight1, weight0; /* of a positive and a negative */
 } sample;
 
-/* Draws n patients with replacement into the groups; again when a class was missed altogether. */
-static rz_status resample(const sample *s, groups *g, rz_rng *rng, size_t *n_positive,
-                          rz_error *error)
+/* Draws patients with replacement into the groups; again when a class was missed altogether. */
+static rz_status resample(const sample *s, groups *g, uint64_t seed, size_t number,
+                          double *n_positive, double *n_negative, rz_error *error)
 {
-    for (int draw = 0; draw < DRAWS_MAX; draw++) {
-        size_t positives = 0;
+    for (uint64_t draw = 0; draw < DRAWS_MAX; draw++) {
+        rz_resample(seed, draw << 32 | number, s->patient, s->n, s->count);
+        *n_positive = *n_negative = 0.0;
         memset(g->positive, 0, g->n * sizeof *g->positive);
         memset(g->negative, 0, g->n * sizeof *g->negative);
         for (size_t i = 0; i < s->n; i++) {
-            size_t j = rz_rng_below(rng, (uint32_t)s->n), place = group_of(g, j, s->n);
-            if (s->rows[j].label)
-                g->positive[place] += s->weight1;
+            const row *r = &s->rows[i];
+            double times = (double)s->count[r->at];
+            size_t place = group_of(g, i, s->n);
+            *(r->label ? n_positive : n_negative) += times;
+            if (r->label)
+                g->positive[place] += times * s->weight1;
             else
-                g->negative[place] += s->weight0;
-            positives += s->rows[j].label;
+                g->negative[place] += times * s->weight0;
         }
-        *n_positive = positives;
-        if (positives > 0 && positives < s->n)
+        if (*n_positive > 0.0 && *n_negative > 0.0)
             return RZ_OK;
     }
     return rz_fail(error, RZ_E_RANGE, "%d resamples had one class only", DRAWS_MAX);
@@ -219,7 +223,8 @@ static rz_status resample(const sample *s, groups *g, rz_rng *rng, size_t *n_pos
 static rz_status fit_band(const sample *s, const rz_calibration_options *o, const map *center,
                           rz_calibration *out, rz_error *error)
 {
-    size_t b = o->bootstraps, positives = 0;
+    size_t b = o->bootstraps;
+    double positives = 0.0, negatives = 0.0;
     groups g = {0};
     map m;
     double *values = malloc((b * RZ_BAND_POINTS + 1) * sizeof *values);
@@ -238,11 +243,9 @@ static rz_status fit_band(const sample *s, const rz_calibration_options *o, cons
     for (size_t k = 0; k < RZ_BAND_POINTS; k++)
         out->band_x[k] = low + span * (double)k / (RZ_BAND_POINTS - 1);
     for (size_t i = 0; status == RZ_OK && i < b; i++) {
-        rz_rng rng;
-        rz_rng_init(&rng, o->seed, i);
-        status = resample(s, &g, &rng, &positives, error);
+        status = resample(s, &g, o->seed, i, &positives, &negatives, error);
         if (status == RZ_OK)
-            status = fit(&g, o->method, (double)positives, (double)(s->n - positives), &m, error);
+            status = fit(&g, o->method, positives, negatives, &m, error);
         for (size_t k = 0; status == RZ_OK && k < RZ_BAND_POINTS; k++)
             values[k * b + i] = map_value(&m, out->band_x[k]);
     }
@@ -259,16 +262,19 @@ static rz_status fit_band(const sample *s, const rz_calibration_options *o, cons
     return status;
 }
 
-/* Tenths of the patients by score; tenths that equal scores would split are joined. */
+/* Tenths of the counted patients by score; tenths that equal scores would split are joined. */
 static void fit_bins(const sample *s, const map *m, rz_calibration *out)
 {
-    size_t bin = 0;
+    size_t bin = 0, seen = 0, n = out->tuning_n;
     bool due = false; /* a tenth is full; the next one begins with the next higher score */
     double last = 0.0;
     out->bin_edge[0] = 0.0;
     for (size_t i = 0; i < s->n; i++) {
         double p = map_value(m, s->rows[i].x);
-        due = due || (i > 0 && i * RZ_SCORE_BINS / s->n > (i - 1) * RZ_SCORE_BINS / s->n);
+        if (!s->rows[i].counted)
+            continue;
+        due = due || (seen > 0 && seen * RZ_SCORE_BINS / n > (seen - 1) * RZ_SCORE_BINS / n);
+        seen++;
         if (due && p > last) {
             out->bin_edge[++bin] = 0.5 * (last + p);
             due = false;
@@ -305,16 +311,18 @@ static rz_status set_id(rz_calibration *c, rz_error *error)
     return RZ_OK;
 }
 
-static rz_status check(const double *logit, const uint8_t *label, size_t n,
-                       const rz_calibration_options *o, size_t *positives, rz_error *error)
+static rz_status check(const rz_calibration_rows *rows, const rz_calibration_options *o,
+                       size_t *positives, rz_error *error)
 {
+    const size_t n = rows->n;
     *positives = 0;
-    bool differ = false;
+    bool differ = false, counted = rows->counted == NULL;
     for (size_t i = 0; i < n; i++) {
-        if (!isfinite(logit[i]))
+        counted = counted || rows->counted[i] != 0;
+        if (!isfinite(rows->logit[i]))
             return rz_fail(error, RZ_E_RANGE, "logit %zu of %zu is not finite", i, n);
-        differ = differ || logit[i] != logit[0];
-        *positives += label[i] != 0;
+        differ = differ || rows->logit[i] != rows->logit[0];
+        *positives += rows->label[i] != 0;
     }
     size_t negatives = n - *positives;
     if (*positives < RZ_CALIBRATION_CLASS_MIN || negatives < RZ_CALIBRATION_CLASS_MIN)
@@ -325,6 +333,8 @@ static rz_status check(const double *logit, const uint8_t *label, size_t n,
         return rz_fail(error, RZ_E_INVALID,
                        "%zu positives to calibrate on; isotonic needs %d, platt works with fewer",
                        *positives, RZ_CALIBRATION_ISOTONIC_MIN);
+    if (!counted)
+        return rz_fail(error, RZ_E_INVALID, "none of the %zu rows stands for its patient", n);
     if (!differ)
         return rz_fail(error, RZ_E_RANGE, "all %zu scores are equal: nothing to calibrate", n);
     if (!(o->training_prior > 0.0 && o->training_prior < 1.0 && o->prevalence > 0.0 &&
@@ -335,35 +345,54 @@ static rz_status check(const double *logit, const uint8_t *label, size_t n,
     return RZ_OK;
 }
 
-rz_status rz_calibration_fit(const double *logit, const uint8_t *label, size_t n,
-                             const rz_calibration_options *o, rz_calibration *out, rz_error *error)
+/* The sample's rows, sorted by corrected logit; *out counts those that stand for their patients. */
+static void sort_rows(const rz_calibration_rows *given, double shift, row *rows,
+                      rz_calibration *out)
 {
+    for (size_t i = 0; i < given->n; i++) {
+        rows[i] = (row){.x = given->logit[i] + shift,
+                        .at = (uint32_t)i,
+                        .label = given->label[i] != 0,
+                        .counted = given->counted == NULL || given->counted[i] != 0};
+        out->tuning_n += rows[i].counted;
+        out->tuning_positives += rows[i].counted && rows[i].label;
+    }
+    qsort(rows, given->n, sizeof *rows, by_x);
+}
+
+rz_status rz_calibration_fit(const rz_calibration_rows *given, const rz_calibration_options *o,
+                             rz_calibration *out, rz_error *error)
+{
+    const size_t n = given->n;
     size_t positives = 0;
-    rz_status status = check(logit, label, n, o, &positives, error);
+    rz_status status = check(given, o, &positives, error);
     if (status != RZ_OK)
         return status;
     groups g = {0};
     map m = {0};
     row *rows = malloc(n * sizeof *rows);
-    if (rows == NULL)
-        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to calibrate %zu patients", n);
-    double shift = rz_logit(o->prevalence) - rz_logit(o->training_prior);
     double rate = (double)positives / (double)n;
-    sample s = {.rows = rows, .n = n, .positives = positives, .weight1 = 1.0, .weight0 = 1.0};
+    sample s = {.rows = rows,
+                .n = n,
+                .patient = given->patient,
+                .count = malloc(n * sizeof *s.count),
+                .weight1 = 1.0,
+                .weight0 = 1.0};
+    if (rows == NULL || s.count == NULL) {
+        free(rows);
+        free(s.count);
+        return rz_fail(error, RZ_E_NO_MEMORY, "no memory to calibrate %zu rows", n);
+    }
     if (o->prevalence_known) {
         s.weight1 = o->prevalence / rate;
         s.weight0 = (1.0 - o->prevalence) / (1.0 - rate);
     }
-    for (size_t i = 0; i < n; i++)
-        rows[i] = (row){.x = logit[i] + shift, .label = label[i] != 0};
-    qsort(rows, n, sizeof *rows, by_x);
     rz_calibration c = {.method = o->method,
                         .training_prior = o->training_prior,
                         .prevalence = o->prevalence,
                         .slope = 1.0,
-                        .tuning_n = (uint32_t)n,
-                        .tuning_positives = (uint32_t)positives,
                         .bootstraps = o->bootstraps};
+    sort_rows(given, rz_logit(o->prevalence) - rz_logit(o->training_prior), rows, &c);
     status = groups_init(&g, n, error);
     for (size_t i = 0; status == RZ_OK && i < n; i++) {
         g.x[i] = rows[i].x;
@@ -390,5 +419,6 @@ rz_status rz_calibration_fit(const double *logit, const uint8_t *label, size_t n
         *out = c;
     groups_done(&g);
     free(rows);
+    free(s.count);
     return status;
 }

@@ -25,12 +25,21 @@ typedef struct rz_calibration_options {
     uint64_t seed;
 } rz_calibration_options;
 
+/* What a map is fitted on; borrowed. */
+typedef struct rz_calibration_rows {
+    size_t n;
+    const double *logit;     /* [n] raw */
+    const uint8_t *label;    /* [n] */
+    const uint32_t *patient; /* [n] whose, as in metrics/metrics.h; NULL: each another's */
+    const uint8_t *counted;  /* [n] 1: the row that stands for its patient where patients are
+                                counted ("patients scored like this"); NULL: every row */
+} rz_calibration_rows;
+
 /* Fits the map: Platt with both classes softened by equal mass (so that separated classes have a
  * finite slope and the mean stays), or isotonic; the band from resamples of the patients.
- *   logit, label  [n] one row per patient, raw logits
  * Errors  RZ_E_INVALID: fewer than 5 positives or negatives, isotonic with fewer than 100
- *         positives; RZ_E_RANGE: logits not finite or all equal, a prior outside (0, 1). */
-RZ_MUST_CHECK rz_status rz_calibration_fit(const double *logit, const uint8_t *label, size_t n,
+ *         positives, no row counted; RZ_E_RANGE: logits not finite or all equal, a prior outside (0, 1). */
+RZ_MUST_CHECK rz_status rz_calibration_fit(const rz_calibration_rows *rows,
                                            const rz_calibration_options *options,
                                            rz_calibration *out, rz_error *error);
 

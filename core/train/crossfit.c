@@ -91,7 +91,7 @@ rz_status rz_crossfit_evaluated(rz_crossfit *c, const rz_model *model, unsigned 
     json_t *values = json_array();
     char name[16];
     (void)snprintf(name, sizeof name, "%u", evaluation);
-    rz_status status = rz_labels_score(model, c->dataset, c->labels, RZ_SPLIT_TUNING,
+    rz_status status = rz_labels_score(model, c->dataset, c->labels, RZ_SPLIT_TUNING, false,
                                        c->options->part_tokens, NULL, &scored, error);
     if (status != RZ_OK) {
         json_decref(values);

@@ -56,13 +56,13 @@ static rz_status targets(void *context, bool tuning, const uint32_t *items, size
     const finetune_course *c = context;
     size_t n_tasks = c->labels->n_tasks;
     float *weights = labels + n * n_tasks;
-    uint8_t part = tuning ? RZ_SPLIT_TUNING : RZ_SPLIT_TRAIN;
     for (size_t i = 0; i < n; i++) {
         size_t row = tuning ? c->tuning[items[i]] : c->train[items[i]];
         for (size_t t = 0; t < n_tasks; t++) {
             size_t at = row * n_tasks + t;
-            labels[i * n_tasks + t] =
-                c->labels->part[at] == part ? c->labels->label[at] : (float)NAN;
+            uint8_t part = c->labels->part[at];
+            bool used = tuning ? rz_part_tunes(part) : part == RZ_SPLIT_TRAIN;
+            labels[i * n_tasks + t] = used ? c->labels->label[at] : (float)NAN;
         }
         weights[i] = tuning ? 1.0f : row_weight(c, row);
     }
@@ -177,7 +177,7 @@ rz_status finetune_choose_rows(finetune_course *c, const rz_model *model,
         bool trains = false, tunes = false;
         for (size_t t = 0; t < l->n_tasks; t++) {
             trains = trains || l->part[r * l->n_tasks + t] == RZ_SPLIT_TRAIN;
-            tunes = tunes || l->part[r * l->n_tasks + t] == RZ_SPLIT_TUNING;
+            tunes = tunes || rz_part_tunes(l->part[r * l->n_tasks + t]);
         }
         if (trains)
             c->train[c->n_train++] = (uint32_t)r;
@@ -343,7 +343,7 @@ static rz_status check_learnt(const finetune_course *c, const rz_model *model,
     rz_scored scored = {0};
     double sum[RZ_TASKS_MAX] = {0}, n[RZ_TASKS_MAX] = {0}, loss = 0.0;
     double gain = crossfit->first_loss - crossfit->loss;
-    rz_status status = rz_labels_score(model, c->dataset, l, RZ_SPLIT_TRAIN,
+    rz_status status = rz_labels_score(model, c->dataset, l, RZ_SPLIT_TRAIN, false,
                                        c->options->train.part_tokens, NULL, &scored, error);
     for (size_t i = 0; status == RZ_OK && i < scored.n; i++)
         for (size_t t = 0; t < l->n_tasks; t++) {

@@ -11,7 +11,7 @@ typedef struct rz_finetune_options {
     size_t labels;            /* so many of each task and no more; 0 = all */
     rz_label_mix mix;         /* how many of them are positive */
     bool crossfit;            /* all labels, but as with `labels` no tuning part: see crossfit.h */
-    unsigned draws;   /* index days of a training patient, see labels.h; 1 with cross-fitting */
+    unsigned draws;           /* index days of a patient, see labels.h; 1 with cross-fitting */
     double negatives; /* training rows without an outcome for each row with one; 0 = all of them.
                          Those kept stand for the others by their weight in the loss. */
     double head_rate; /* learning rate of the fresh heads, as a multiple of the encoder's */

@@ -1,5 +1,6 @@
 /* Scores the rows to calibrate on once with all heads, then fits head by head. These are the tuning
- * rows, or with drawn labels all rows, by their scores out of fold. */
+ * rows, or with drawn labels all rows, by their scores out of fold. After the calibration only one
+ * row of each patient is kept. */
 #include "train/heads.h"
 
 #include "base/size.h"
@@ -18,6 +19,12 @@ static rz_split calibrated_part(const rz_labels *l)
     return l->drawn ? RZ_SPLIT_TRAIN : RZ_SPLIT_TUNING;
 }
 
+/* Is it calibrated on? Where patients are counted, only on its cohort's own day. */
+static bool calibrates(const rz_labels *l, uint8_t part)
+{
+    return l->drawn ? part == RZ_SPLIT_TRAIN : rz_part_tunes(part);
+}
+
 static json_t *number(double value)
 {
     return isfinite(value) ? json_real(value) : json_null();
@@ -32,8 +39,10 @@ static json_t *interval(const rz_interval *i)
 typedef struct column { /* one head's labelled tuning rows */
     size_t n;
     double *logit, *risk, *base, *other; /* [n], one block */
-    uint8_t *label;
-    uint32_t *sex, *age; /* [n], one block: which subgroup */
+    uint8_t *label, *own;                /* [n], one block; own: the cohort's own day */
+    uint32_t *sex, *age, *patient;       /* [n], one block: which subgroup, and whose */
+    uint32_t *row;                       /* [n] of the labels; in the same block */
+    double unmapped;                     /* tokens of the rows that count */
 } column;
 
 rz_status rz_age_sex_fit(const rz_labels *l, size_t task, double shift, double *beta,
@@ -111,8 +120,10 @@ static json_t *metrics_json(const column *c, const rz_heads_options *o, bool bou
                             rz_error *error)
 {
     rz_metrics m, base;
-    if (rz_metrics_compute(c->risk, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &m, error) != RZ_OK ||
-        rz_metrics_compute(c->base, c->label, c->n, RZ_BOOTSTRAPS, o->seed, &base, error) != RZ_OK)
+    if (rz_metrics_compute(c->risk, c->label, NULL, c->n, RZ_BOOTSTRAPS, o->seed, &m, error) !=
+            RZ_OK ||
+        rz_metrics_compute(c->base, c->label, NULL, c->n, RZ_BOOTSTRAPS, o->seed, &base, error) !=
+            RZ_OK)
         return NULL;
     json_t *groups = subgroups_json(c, o, error);
     if (groups == NULL)
@@ -142,43 +153,71 @@ static rz_status collect(const rz_labels *l, const rz_scored *s, size_t task, co
                          rz_error *error)
 {
     *c = (column){.logit = calloc(4 * s->n + 1, sizeof *c->logit),
-                  .label = malloc(s->n + 1),
-                  .sex = calloc(2 * s->n + 1, sizeof *c->sex)};
+                  .label = malloc(2 * s->n + 1),
+                  .sex = calloc(4 * s->n + 1, sizeof *c->sex)};
     if (c->logit == NULL || c->label == NULL || c->sex == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for %zu labels", s->n);
     c->risk = c->logit + s->n;
     c->base = c->risk + s->n;
     c->other = c->base + s->n;
+    c->own = c->label + s->n;
     c->age = c->sex + s->n;
+    c->patient = c->age + s->n;
+    c->row = c->patient + s->n;
     for (size_t i = 0; i < s->n; i++) {
-        size_t at = s->row[i] * l->n_tasks + task;
-        if (l->part[at] != calibrated_part(l))
+        const rz_label_row *row = &l->rows[s->row[i]];
+        size_t at = s->row[i] * l->n_tasks + task, n = c->n;
+        if (!calibrates(l, l->part[at]))
             continue;
-        c->logit[c->n] = (double)s->logit[i * l->n_tasks + task];
-        c->label[c->n] = l->label[at] > 0.5f;
-        c->sex[c->n] = sex_group(l->rows[s->row[i]].sex);
-        c->age[c->n] = (uint32_t)rz_age_band((double)l->rows[s->row[i]].age_years);
-        c->other[c->n++] = (double)s->tokens[i];
+        c->logit[n] = (double)s->logit[i * l->n_tasks + task];
+        c->label[n] = l->label[at] > 0.5f;
+        c->own[n] = l->part[at] == calibrated_part(l);
+        c->sex[n] = sex_group(row->sex);
+        c->age[n] = (uint32_t)rz_age_band((double)row->age_years);
+        c->patient[n] = rz_patient_number(c->patient, n,
+                                          n > 0 && l->rows[c->row[n - 1]].patient != row->patient);
+        c->row[n] = s->row[i];
+        c->other[n] = (double)s->tokens[i];
+        c->unmapped += c->own[n] ? s->unmapped[i] : 0.0;
+        c->n++;
     }
     return RZ_OK;
 }
 
-/* Distributions that drift is later measured against; uses up the columns. */
-static json_t *reference_json(const rz_labels *l, const rz_scored *s, size_t task, column *c)
+/* The calibrated risks of the rows that count, packed to the front; the others are done with. */
+static void keep_own(const rz_labels *l, const rz_head *head, column *c)
 {
-    double unmapped = 0.0, tokens = 0.0, *ages = c->base;
-    size_t n_ages = 0;
-    for (size_t i = 0; i < s->n; i++) {
-        const rz_label_row *row = &l->rows[s->row[i]];
-        if (l->part[s->row[i] * l->n_tasks + task] != calibrated_part(l))
+    size_t n = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        const rz_label_row *row = &l->rows[c->row[i]];
+        rz_calibrated calibrated;
+        if (!c->own[i])
             continue;
-        unmapped += s->unmapped[i];
-        tokens += s->tokens[i];
-        if (!isnan(row->age_years))
-            ages[n_ages++] = (double)row->age_years;
+        rz_calibration_apply(&head->calibration, c->logit[i], &calibrated);
+        c->risk[n] = calibrated.probability;
+        c->base[n] = rz_age_sex_risk(head->age_sex_beta, (double)row->age_years, row->sex);
+        c->label[n] = c->label[i];
+        c->sex[n] = c->sex[i];
+        c->age[n] = c->age[i];
+        c->row[n] = c->row[i];
+        c->other[n++] = c->other[i];
+    }
+    c->n = n;
+}
+
+/* Distributions that drift is later measured against; uses up the columns. */
+static json_t *reference_json(const rz_labels *l, column *c)
+{
+    double tokens = 0.0, *ages = c->base;
+    size_t n_ages = 0;
+    for (size_t i = 0; i < c->n; i++) {
+        double age = (double)l->rows[c->row[i]].age_years;
+        tokens += c->other[i];
+        if (!isnan(age))
+            ages[n_ages++] = age;
     }
     json_t *json = json_pack("{s:I, s:f, s:o}", "n", (json_int_t)c->n, "tokens", tokens,
-                             "unmapped_share", number(unmapped / tokens));
+                             "unmapped_share", number(c->unmapped / tokens));
     bool kept = json != NULL && rz_distribution_write(c->risk, c->n, "score", json) &&
                 rz_distribution_write(c->other, c->n, "token", json) &&
                 (n_ages == 0 || rz_distribution_write(ages, n_ages, "age", json));
@@ -212,27 +251,25 @@ static rz_status fit_head(const rz_labels *l, const rz_scored *s, const rz_task 
                                             .seed = o->seed};
     rz_status status = collect(l, s, t, &c, error);
     if (status == RZ_OK)
-        status = rz_calibration_fit(c.logit, c.label, c.n, &options, &fitted.calibration, error);
+        status = rz_calibration_fit(&(rz_calibration_rows){.n = c.n,
+                                                           .logit = c.logit,
+                                                           .label = c.label,
+                                                           .patient = c.patient,
+                                                           .counted = c.own},
+                                    &options, &fitted.calibration, error);
     /* As with scores: from the labels at hand to the prevalence where risks are used. */
     double shift = known && train.n > 0
                        ? log(prevalence / (1.0 - prevalence)) - log(counted / (1.0 - counted))
                        : 0.0;
     if (status == RZ_OK)
         status = rz_age_sex_fit(l, t, shift, fitted.age_sex_beta, error);
-    for (size_t i = 0, at = 0; status == RZ_OK && i < s->n; i++) {
-        const rz_label_row *row = &l->rows[s->row[i]];
-        if (l->part[s->row[i] * l->n_tasks + t] != calibrated_part(l))
-            continue;
-        rz_calibrated calibrated;
-        rz_calibration_apply(&fitted.calibration, c.logit[at], &calibrated);
-        c.risk[at] = calibrated.probability;
-        c.base[at++] = rz_age_sex_risk(fitted.age_sex_beta, (double)row->age_years, row->sex);
-    }
+    if (status == RZ_OK)
+        keep_own(l, &fitted, &c);
     bool bounded = fitted.calibration.method == RZ_CALIBRATION_PLATT &&
                    fitted.calibration.slope <= RZ_CALIBRATION_SLOPE_MIN;
     if (status == RZ_OK) {
         fitted.metrics = metrics_json(&c, o, bounded, error);
-        fitted.reference = fitted.metrics == NULL ? NULL : reference_json(l, s, t, &c);
+        fitted.reference = fitted.metrics == NULL ? NULL : reference_json(l, &c);
         if (fitted.reference == NULL)
             status = rz_fail(error, RZ_E_NO_MEMORY, "no memory for the reference distributions");
     }
@@ -275,8 +312,9 @@ rz_status rz_heads_fit(const rz_model *model, rz_dataset *dataset, const rz_labe
                        rz_error *error)
 {
     rz_scored s = {0};
-    rz_status status = rz_labels_score(model, dataset, labels, calibrated_part(labels),
-                                       options->part_tokens, options->progress, &s, error);
+    rz_status status =
+        rz_labels_score(model, dataset, labels, calibrated_part(labels), !labels->drawn,
+                        options->part_tokens, options->progress, &s, error);
     size_t n = labels->n_tasks;
     for (size_t i = 0; status == RZ_OK && options->out_of_fold != NULL && i < s.n; i++)
         memcpy(s.logit + i * n, options->out_of_fold + s.row[i] * n, n * sizeof *s.logit);

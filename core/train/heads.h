@@ -1,6 +1,8 @@
 /* What a model's folder says of its heads (tasks.json): calibration, the age-and-sex baseline,
- * tuning metrics and reference distributions, all fitted on labels of the tuning part; with drawn
- * labels on scores out of fold (crossfit.h), and the baseline's own figures are then in sample. */
+ * tuning metrics and reference distributions, all from labels of the tuning part; with drawn labels
+ * from scores out of fold (crossfit.h), and the baseline's own figures are then in sample. The
+ * calibration is fitted on all index days of the tuning patients, what is counted and measured has
+ * each of them once, on its cohort's own day. */
 #ifndef RZ_TRAIN_HEADS_H
 #define RZ_TRAIN_HEADS_H
 

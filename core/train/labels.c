@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TIMELINE_BYTES_MAX = 1 << 30, DRAW_SEEDS_APART = 1000 };
+enum { TIMELINE_BYTES_MAX = 1 << 30 };
 
 static rz_status add_row(rz_labels *l, const rz_label_row *row, rz_error *error)
 {
@@ -37,7 +37,7 @@ static rz_status add_row(rz_labels *l, const rz_label_row *row, rz_error *error)
 /* The rows of one patient begin at `first`; a task joins the row of its index day. A day that two
  * draws agree on is one label. */
 static rz_status place_label(rz_labels *l, size_t first, size_t task, uint32_t patient,
-                             rz_split split, const rz_cohort_member *m, rz_error *error)
+                             rz_split split, bool again, const rz_cohort_member *m, rz_error *error)
 {
     size_t row = first;
     while (row < l->n_rows && l->rows[row].index_day != m->index_day)
@@ -52,31 +52,30 @@ static rz_status place_label(rz_labels *l, size_t first, size_t task, uint32_t p
                                          .sex = m->sex,
                                          .age_years = m->age_years},
                          error);
-    if (status == RZ_OK) {
+    if (status == RZ_OK && l->part[row * l->n_tasks + task] == RZ_PART_NONE) {
         l->label[row * l->n_tasks + task] = m->label ? 1.0f : 0.0f;
-        l->part[row * l->n_tasks + task] = (uint8_t)split;
+        l->part[row * l->n_tasks + task] =
+            again && split == RZ_SPLIT_TUNING ? RZ_PART_AGAIN : (uint8_t)split;
     }
     return status;
 }
 
-/* All labels of one patient: the cohort's own index day, and for a training patient the days that
- * further draws of the same rule give. */
+/* All labels of one patient: the cohort's own index day, and the days that further draws of the
+ * same rule give. */
 static rz_status add_patient(rz_labels *l, const rz_task *tasks, uint32_t patient, rz_split split,
                              unsigned draws, const rz_timeline *timeline, const rz_claim_day *days,
                              size_t n_days, rz_cohort *drawn, rz_error *error)
 {
     rz_status status = RZ_OK;
     size_t first = l->n_rows;
-    unsigned n_draws = split == RZ_SPLIT_TRAIN ? draws : 1;
     for (size_t t = 0; status == RZ_OK && t < l->n_tasks; t++) {
-        for (unsigned d = 0; status == RZ_OK && d < n_draws; d++) {
+        for (unsigned d = 0; status == RZ_OK && d < draws; d++) {
             rz_cohort *cohort = d == 0 ? &l->cohorts[t] : drawn;
             size_t before = cohort->n;
-            status = rz_cohort_add(cohort, &tasks[t], timeline, days, n_days,
-                                   RZ_COHORT_SEED + d * DRAW_SEEDS_APART, error);
+            status = rz_cohort_add(cohort, &tasks[t], timeline, days, n_days, d, error);
             if (status == RZ_OK && cohort->n > before)
-                status = place_label(l, first, t, patient, split, &cohort->members[cohort->n - 1],
-                                     error);
+                status = place_label(l, first, t, patient, split, d > 0,
+                                     &cohort->members[cohort->n - 1], error);
             drawn->n = 0;
         }
     }

@@ -9,6 +9,8 @@
 
 enum {
     RZ_PART_NONE = 255,   /* a label that this run does not use */
+    RZ_PART_AGAIN = 254,  /* a tuning patient on a further day: watched and calibrated on, but not
+                             counted among patients, each of whom counts once */
     RZ_CROSSFIT_PARTS = 4 /* of drawn labels, see crossfit.h */
 };
 
@@ -27,14 +29,14 @@ typedef struct rz_labels {
     bool drawn;                      /* by one of the two below: there is no tuning part */
     rz_label_row *rows;              /* owned; in the order of the dataset */
     float *label;                    /* [n_rows, n_tasks] 0, 1 or NaN */
-    uint8_t *part;                   /* [n_rows, n_tasks] rz_split, or RZ_PART_NONE */
+    uint8_t *part;                   /* [n_rows, n_tasks] rz_split, or one of the above */
     rz_cohort cohorts[RZ_TASKS_MAX]; /* attrition, and all members whether used or not */
 } rz_labels;
 
 /* Labels of all patients that are not held out, in one pass.
- *   draws  index days that a training patient is asked about; the first is the cohort's. Incidence
- *          is low: one day each would show the outcome of few of those who ever have it. Tuning
- *          patients always have one. */
+ *   draws  index days that a patient is asked about; the first is the cohort's. Incidence is low:
+ *          one day each would show the outcome of few of those who ever have it, too few to learn
+ *          from, and on the tuning part to know when to stop and to calibrate. */
 RZ_MUST_CHECK rz_status rz_labels_build(rz_dataset *dataset, const rz_task *tasks, size_t n_tasks,
                                         rz_split_rule rule, unsigned draws, rz_labels *out,
                                         rz_error *error);
@@ -54,6 +56,12 @@ RZ_MUST_CHECK rz_status rz_labels_draw(rz_labels *labels, const rz_task *tasks, 
 /* Takes all labels of the training and tuning splits as labels to learn from, dealt likewise: for
  * records that are too small to give a part of them away. */
 void rz_labels_crossfit(rz_labels *labels);
+
+/* Is it a label of the tuning part, on whichever day? */
+static inline bool rz_part_tunes(uint8_t part)
+{
+    return part == RZ_SPLIT_TUNING || part == RZ_PART_AGAIN;
+}
 
 typedef struct rz_label_counts {
     size_t n, positives;

@@ -316,8 +316,8 @@ static rz_status calibrate(const rz_model *model, rz_dataset *dataset, const rz_
     if (status == RZ_OK)
         status = rz_onset_scores_init(&s.age_sex, n, error);
     if (status == RZ_OK)
-        status = rz_labels_visit(model, dataset, labels, RZ_SPLIT_TUNING, part_tokens, progress,
-                                 visit, &s, error);
+        status = rz_labels_visit(model, dataset, labels, RZ_SPLIT_TUNING, false, part_tokens,
+                                 progress, visit, &s, error);
     if (status == RZ_OK)
         status = rz_onset_calibrate(&s.scores, model->vocabulary->n_diagnoses, onset, error);
     if (status == RZ_OK) {

@@ -77,8 +77,8 @@ static rz_status average_precisions(const rz_model *model, rz_dataset *dataset, 
                                     const rz_recalibrate_options *o, double *out, rz_error *error)
 {
     rz_scored s = {0};
-    rz_status status =
-        rz_labels_score(model, dataset, l, RZ_SPLIT_TUNING, o->part_tokens, o->progress, &s, error);
+    rz_status status = rz_labels_score(model, dataset, l, RZ_SPLIT_TUNING, false, o->part_tokens,
+                                       o->progress, &s, error);
     double *score = calloc(s.n + 1, sizeof *score);
     uint8_t *label = calloc(s.n + 1, 1);
     if (status == RZ_OK && (score == NULL || label == NULL))
@@ -164,7 +164,7 @@ rz_status rz_recalibrate(const rz_recalibration *r, const rz_checkpoint *checkpo
         fit.prevalence[t] = o->prevalence[t];
         fit.training_prior[t] = heads[t].calibration.training_prior;
     }
-    rz_status status = rz_labels_build(dataset, tasks, n_heads, o->split, 1, &labels, error);
+    rz_status status = rz_labels_build(dataset, tasks, n_heads, o->split, o->draws, &labels, error);
     if (status == RZ_OK)
         status = rz_heads_check(&labels, tasks, o->method, false, error);
     if (status == RZ_OK)

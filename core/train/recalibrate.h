@@ -18,6 +18,7 @@ typedef struct rz_recalibration {
 typedef struct rz_recalibrate_options {
     rz_split_rule split;
     rz_calibration_method method;
+    unsigned draws; /* index days of a tuning patient, see labels.h */
     size_t part_tokens;
     uint64_t seed;
     double prevalence[RZ_TASKS_MAX]; /* by head; NaN = counted in the store */

@@ -18,25 +18,26 @@ void rz_scored_done(rz_scored *s)
     *s = (rz_scored){0};
 }
 
-static bool in_part(const rz_labels *l, size_t row, rz_split part)
+static bool in_part(const rz_labels *l, size_t row, rz_split part, bool again)
 {
     for (size_t t = 0; t < l->n_tasks; t++) {
-        if (l->part[row * l->n_tasks + t] == (uint8_t)part)
+        uint8_t here = l->part[row * l->n_tasks + t];
+        if (here == (uint8_t)part || (again && here == RZ_PART_AGAIN))
             return true;
     }
     return false;
 }
 
 /* The rows with a label in the part, in the order of the labels; free() them. */
-static rz_status choose_rows(const rz_labels *l, rz_split part, uint32_t **out, size_t *n,
-                             rz_error *error)
+static rz_status choose_rows(const rz_labels *l, rz_split part, bool again, uint32_t **out,
+                             size_t *n, rz_error *error)
 {
     uint32_t *rows = malloc((l->n_rows + 1) * sizeof *rows);
     if (rows == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", l->n_rows);
     *n = 0;
     for (size_t r = 0; r < l->n_rows; r++) {
-        if (in_part(l, r, part))
+        if (in_part(l, r, part, again))
             rows[(*n)++] = (uint32_t)r;
     }
     *out = rows;
@@ -69,8 +70,9 @@ static rz_status load_part(const rz_model *model, rz_dataset *dataset, const rz_
 }
 
 rz_status rz_labels_visit(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
-                          rz_split part, size_t part_tokens, const rz_progress *progress,
-                          rz_score_visit *visit, void *context, rz_error *error)
+                          rz_split part, bool again, size_t part_tokens,
+                          const rz_progress *progress, rz_score_visit *visit, void *context,
+                          rz_error *error)
 {
     enum { ROWS = 1024 };
     const rz_family *family = model->family;
@@ -82,7 +84,7 @@ rz_status rz_labels_visit(const rz_model *model, rz_dataset *dataset, const rz_l
     rz_scratch *scratch = NULL;
     rz_arena arena;
     rz_arena_init(&arena, TIMELINES_BYTES_MAX);
-    rz_status status = choose_rows(l, part, &rows, &n, error);
+    rz_status status = choose_rows(l, part, again, &rows, &n, error);
     if (status == RZ_OK)
         status = family->scratch_new(model, &scratch, error);
     for (size_t first = 0, next = 0; status == RZ_OK && first < n; first = next) {
@@ -139,8 +141,8 @@ static rz_status keep(void *context, const uint32_t *rows, size_t n, const rz_ba
 }
 
 rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_labels *l,
-                          rz_split part, size_t part_tokens, const rz_progress *progress,
-                          rz_scored *s, rz_error *error)
+                          rz_split part, bool again, size_t part_tokens,
+                          const rz_progress *progress, rz_scored *s, rz_error *error)
 {
     size_t n = l->n_rows + 1;
     scoring c = {model, s};
@@ -150,5 +152,5 @@ rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset, const rz_l
                      .unmapped = malloc(n * sizeof *s->unmapped)};
     if (s->row == NULL || s->logit == NULL || s->tokens == NULL || s->unmapped == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory to score %zu rows", n);
-    return rz_labels_visit(model, dataset, l, part, part_tokens, progress, keep, &c, error);
+    return rz_labels_visit(model, dataset, l, part, again, part_tokens, progress, keep, &c, error);
 }

@@ -14,12 +14,13 @@ typedef struct rz_scored { /* the rows with a label in one part, in the order of
 } rz_scored;
 
 /* Frees with rz_scored_done, also after a failure.
+ *   again     the tuning part with its patients' further days (RZ_PART_AGAIN)
  *   progress  may be NULL
  * Errors  RZ_E_CANCELED, RZ_E_NO_MEMORY; those of the family's forward pass. */
 RZ_MUST_CHECK rz_status rz_labels_score(const rz_model *model, rz_dataset *dataset,
-                                        const rz_labels *labels, rz_split part, size_t part_tokens,
-                                        const rz_progress *progress, rz_scored *out,
-                                        rz_error *error);
+                                        const rz_labels *labels, rz_split part, bool again,
+                                        size_t part_tokens, const rz_progress *progress,
+                                        rz_scored *out, rz_error *error);
 void rz_scored_done(rz_scored *scored);
 
 /* The forward pass of n of those rows: outputs in their order, borrowed until it returns; the
@@ -30,8 +31,8 @@ typedef rz_status rz_score_visit(void *context, const uint32_t *rows, size_t n,
 
 /* Runs the rows with a label in one part through the model and shows each packed batch. */
 RZ_MUST_CHECK rz_status rz_labels_visit(const rz_model *model, rz_dataset *dataset,
-                                        const rz_labels *labels, rz_split part, size_t part_tokens,
-                                        const rz_progress *progress, rz_score_visit *visit,
-                                        void *context, rz_error *error);
+                                        const rz_labels *labels, rz_split part, bool again,
+                                        size_t part_tokens, const rz_progress *progress,
+                                        rz_score_visit *visit, void *context, rz_error *error);
 
 #endif

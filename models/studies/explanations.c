@@ -522,7 +522,7 @@ static rz_status study_task(study *s, const rz_task *task, size_t patients, rz_e
     t = (totals){0};
     find_outcome(s, task);
     rz_status status =
-        rz_cohort_build(s->store, task, 1, NULL, RZ_COHORT_SEED, NULL, &cohort, error);
+        rz_cohort_build(s->store, task, 1, &(rz_cohort_options){0}, NULL, &cohort, error);
     for (size_t i = 0; i < cohort.n && t.subjects < patients && status == RZ_OK; i++)
         if (cohort.members[i].split == RZ_SPLIT_HELD_OUT)
             status = study_patient(s, &cohort.members[i], &t, error);

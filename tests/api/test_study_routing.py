@@ -102,7 +102,7 @@ class StudyRouting(unittest.TestCase):
             file.write("ckd,999,2020-02-03,tuning,0,0,0.1,0.2,\n")
         done = subprocess.run([WRITE, f"{self.folder}/study", "cost"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 5)
-        self.assertIn("cell ckd-11m-pretrained-all-2: tuning, task ckd: 601 patients, but cell "
+        self.assertIn("cell ckd-11m-pretrained-all-2: tuning, task ckd: 601 rows, but cell "
                       "ckd-11m-pretrained-all-1 has 600", done.stderr)
         self.assertFalse(os.path.exists(f"{self.folder}/study/report.json"))
 

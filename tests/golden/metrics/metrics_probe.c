@@ -49,7 +49,7 @@ int main(int argc, char **argv)
     }
     while (n < ROWS && scanf("%u %lf", &y, &score[n]) == 2)
         label[n++] = (uint8_t)y;
-    if (rz_metrics_compute(score, label, n, 0, 1, &m, &error) != RZ_OK)
+    if (rz_metrics_compute(score, label, NULL, n, 0, 1, &m, &error) != RZ_OK)
         return fail(&error);
     (void)printf("auroc %.17g\naverage_precision %.17g\nbrier %.17g\nece %.17g\nslope %.17g\n"
                  "intercept %.17g\nratio %.17g\n",

@@ -15,7 +15,7 @@ static void by_hand(void **state)
     const double model[] = {0.8, 0.3, 0.2, 0.2, 0.1, 0.05, 0.05, 0.01, 0, 1};
     const double reference[] = {0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2, 0.2};
     const uint8_t label[] = {1, 0, 1, 0, 0, 0, 0, 0, 0, 0};
-    check_ok(rz_decision_compute(model, reference, label, 10, 0, 1, &d, &error));
+    check_ok(rz_decision_compute(model, reference, label, NULL, 10, 0, 1, &d, &error));
     assert_null(d.reason);
     check_near(d.prevalence, 0.2, 1e-15);
     assert_int_equal(d.n_points, 43); /* up to 4.7 times 0.2 = 0.94 */
@@ -47,14 +47,15 @@ static void without_both_classes(void **state)
     rz_decision d;
     const double risk[] = {0.1, 0.2, NAN};
     const uint8_t none[] = {0, 0, 0}, all[] = {1, 1, 1}, some[] = {0, 1, 0};
-    check_ok(rz_decision_compute(risk, risk, none, 2, 10, 1, &d, &error));
+    check_ok(rz_decision_compute(risk, risk, none, NULL, 2, 10, 1, &d, &error));
     assert_string_equal(d.reason, "no positive patient");
     assert_int_equal(d.n_points, 0);
-    check_ok(rz_decision_compute(risk, risk, all, 2, 10, 1, &d, &error));
+    check_ok(rz_decision_compute(risk, risk, all, NULL, 2, 10, 1, &d, &error));
     assert_string_equal(d.reason, "no negative patient");
-    check_ok(rz_decision_compute(risk, risk, none, 0, 10, 1, &d, &error));
+    check_ok(rz_decision_compute(risk, risk, none, NULL, 0, 10, 1, &d, &error));
     assert_string_equal(d.reason, "no patient");
-    check_fails(rz_decision_compute(risk, risk, some, 3, 10, 1, &d, &error), RZ_E_RANGE, "row 2");
+    check_fails(rz_decision_compute(risk, risk, some, NULL, 3, 10, 1, &d, &error), RZ_E_RANGE,
+                "row 2");
 }
 
 /* The interval covers the value, is narrower with more patients, and a model against itself has no
@@ -73,9 +74,9 @@ static void intervals(void **state)
         risk[i] = rz_sigmoid(rz_rng_normal(&rng) * 1.2 - 2.5);
         label[i] = rz_rng_uniform(&rng) < risk[i];
     }
-    check_ok(rz_decision_compute(risk, risk, label, N / 10, 200, 1, &few, &error));
-    check_ok(rz_decision_compute(risk, risk, label, N, 200, 1, &many, &error));
-    check_ok(rz_decision_compute(risk, risk, label, N, 200, 1, &same, &error));
+    check_ok(rz_decision_compute(risk, risk, label, NULL, N / 10, 200, 1, &few, &error));
+    check_ok(rz_decision_compute(risk, risk, label, NULL, N, 200, 1, &many, &error));
+    check_ok(rz_decision_compute(risk, risk, label, NULL, N, 200, 1, &same, &error));
     assert_memory_equal(&same, &many, sizeof same);
     assert_int_equal(many.n_points, RZ_DECISION_POINTS_MAX);
     for (size_t k = 0; k < many.n_points; k++) {
@@ -103,7 +104,7 @@ static void lines_against_the_truth(void **state)
         predicted[i] = rz_sigmoid(eta);
         truth[i] = rz_sigmoid(0.8 * eta - 0.5);
     }
-    check_ok(rz_truth_compute(predicted, truth, N, 100, 1, &t, &error));
+    check_ok(rz_truth_compute(predicted, truth, NULL, N, 100, 1, &t, &error));
     check_near(t.slope.value, 0.8, 1e-12);
     check_near(t.intercept.value, -0.5, 1e-12);
     check_near(t.mean_slope.value, 0.8, 1e-8); /* no spread: both lines are the same */
@@ -112,23 +113,23 @@ static void lines_against_the_truth(void **state)
     check_near(t.ratio.value, t.mean_predicted / t.mean_true, 1e-12);
     assert_true(t.ratio.low < t.ratio.value && t.ratio.value < t.ratio.high);
     assert_false(rz_truth_slope_met(&t) || rz_truth_ratio_met(&t));
-    check_ok(rz_truth_compute(truth, truth, N, 0, 1, &t, &error));
+    check_ok(rz_truth_compute(truth, truth, NULL, N, 0, 1, &t, &error));
     check_near(t.slope.value, 1, 1e-12);
     assert_true(isnan(t.slope.low));
     assert_true(rz_truth_slope_met(&t) && rz_truth_ratio_met(&t));
     predicted[0] = 0; /* has no logit of its own */
-    check_ok(rz_truth_compute(predicted, truth, N, 0, 1, &t, &error));
+    check_ok(rz_truth_compute(predicted, truth, NULL, N, 0, 1, &t, &error));
     assert_true(isfinite(t.slope.value) && t.slope.value < 0.8);
     for (int i = 0; i < N; i++)
         predicted[i] = 0.2;
-    check_ok(rz_truth_compute(predicted, truth, N, 20, 1, &t, &error));
+    check_ok(rz_truth_compute(predicted, truth, NULL, N, 20, 1, &t, &error));
     assert_true(isnan(t.slope.value) && isnan(t.intercept.value) && isnan(t.mean_slope.value));
     assert_true(isfinite(t.ratio.low));
     assert_false(rz_truth_slope_met(&t));
-    check_ok(rz_truth_compute(NULL, NULL, 0, 20, 1, &t, &error));
+    check_ok(rz_truth_compute(NULL, NULL, NULL, 0, 20, 1, &t, &error));
     assert_true(isnan(t.slope.value) && isnan(t.ratio.value));
     predicted[3] = 1.5;
-    check_fails(rz_truth_compute(predicted, truth, N, 0, 1, &t, &error), RZ_E_RANGE, "row 3");
+    check_fails(rz_truth_compute(predicted, truth, NULL, N, 0, 1, &t, &error), RZ_E_RANGE, "row 3");
 }
 
 /* A calibrated model that does not know all: each prediction is the mean of two true risks. The
@@ -145,7 +146,7 @@ static void calibrated_and_ignorant(void **state)
         truth[i] = predicted[i] * 0.02;
         truth[i + 1] = predicted[i] * 1.98;
     }
-    check_ok(rz_truth_compute(predicted, truth, N, 50, 1, &t, &error));
+    check_ok(rz_truth_compute(predicted, truth, NULL, N, 50, 1, &t, &error));
     check_near(t.ratio.value, 1, 1e-12);
     check_near(t.mean_slope.value, 1, 1e-8);
     assert_true(t.mean_slope.low < 1.0 && t.mean_slope.high > 1.0);

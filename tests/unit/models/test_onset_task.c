@@ -118,7 +118,9 @@ static void the_combination_is_calibrated(void **state)
     for (size_t i = 0; i < N; i++) {
         double x = -2.5 + rz_rng_normal(&rng);
         logit[i] = x + log(2.0);
-        members[i] = (rz_cohort_member){.age_years = 20.0f + (float)(i % 60),
+        members[i] = (rz_cohort_member){.patient = (rz_patient_key)(i + 1),
+                                        .own = true,
+                                        .age_years = 20.0f + (float)(i % 60),
                                         .sex = i % 2 ? RZ_SEX_MALE : RZ_SEX_FEMALE,
                                         .label = rz_rng_uniform(&rng) < rz_sigmoid(x)};
         list[i] = &members[i];

@@ -135,11 +135,11 @@ static void other_patients_are_refused(void **state)
     made_fit(folder, &tuned, 40, 50);
     made_fit(folder, &other, 39, 50);
     check_fails(read_it(false, &r, &error), RZ_E_CONFLICT,
-                "cell ckd-2.2m-pretrained-all-2: tuning, task ckd: 39 patients, but cell "
+                "cell ckd-2.2m-pretrained-all-2: tuning, task ckd: 39 rows, but cell "
                 "ckd-2.2m-pretrained-all-1 has 40");
     static const struct {
         const char *row, *words;
-    } cases[] = {{"ckd,9,2019-04-22,tuning,0,0,0.1,0.1,", "1 are others than"},
+    } cases[] = {{"ckd,9,2019-04-22,tuning,0,0,0.1,0.1,", "1 are of others than"},
                  {"ckd,2,2019-04-23,tuning,0,0,0.1,0.1,", "1 have another index day"},
                  {"ckd,2,2019-04-22,tuning,1,0,0.1,0.1,", "1 another label"},
                  {"ckd,2,2019-04-22,tuning,0,0,0.1,0.1,0.4", "1 another true risk"}};
@@ -162,6 +162,49 @@ static void other_patients_are_refused(void **state)
     assert_false(r.tuning[0].truth_known);
     check_near(r.tuning[0].truth[1], 0.5, 0);
     study_results_done(&r);
+}
+
+/* 75 patients on two days each. A simulator does not know every true risk: the row that lacks it
+ * leaves the panel with its scores; where too many lack it, all stay and there is no truth. */
+static void patients_have_several_days(void **state)
+{
+    (void)state;
+    enum { PATIENTS = 75 };
+    rz_error error = {0};
+    study_results r;
+    static char text[PATIENTS * 200];
+    made_fit(folder, &tuned, 40, 50);
+    for (int unknown = 0; unknown <= 2; unknown++) {
+        size_t n = (size_t)snprintf(
+            text, sizeof text,
+            "task,patient_key,index_day,split,label,logit,probability,age_sex,truth\n");
+        for (int i = 2 * PATIENTS - 1; i >= 0; i--) {
+            char truth[16] = "";
+            if (i >= 2 * unknown || i % 2 == 1) /* the first days of the first ones lack it */
+                (void)snprintf(truth, sizeof truth, "%g", 0.001 * i);
+            n += (size_t)snprintf(text + n, sizeof text - n,
+                                  "ckd,%d,20%02d-04-22,tuning,%d,0,%g,0.1,%s\n", i / 2 + 1,
+                                  18 + i % 2, i % 5 == 0, 0.002 * i, truth);
+        }
+        made_text(folder, "scores/ckd-2.2m-pretrained-all-1-tuning.csv", text);
+        check_ok(read_it(false, &r, &error));
+        const study_panel *p = &r.tuning[0];
+        const size_t left_out = unknown == 1 ? 1 : 0;
+        assert_int_equal(p->truth_known, unknown < 2);
+        assert_int_equal(p->left_out, left_out);
+        assert_int_equal(p->n, 2 * PATIENTS - left_out);
+        assert_int_equal(p->patients, PATIENTS);
+        assert_int_equal(p->positives, 30 - left_out);
+        for (size_t i = 0; i < p->n; i++) {
+            size_t row = i + left_out;
+            assert_int_equal(p->patient[i], row / 2 + 1);
+            assert_int_equal(p->number[i], row / 2);
+            check_near(p->score[p->measures[0].score][i], 0.002 * (double)row, 1e-12);
+            if (p->truth_known)
+                check_near(p->truth[i], 0.001 * (double)row, 1e-12);
+        }
+        study_results_done(&r);
+    }
 }
 
 static void bad_rows_name_cell_file_and_line(void **state)
@@ -281,6 +324,7 @@ int main(void)
         cmocka_unit_test_setup(cells_share_their_patients, fresh),
         cmocka_unit_test_setup(held_out_stays_closed_unless_asked_for, fresh),
         cmocka_unit_test_setup(other_patients_are_refused, fresh),
+        cmocka_unit_test_setup(patients_have_several_days, fresh),
         cmocka_unit_test_setup(bad_rows_name_cell_file_and_line, fresh),
         cmocka_unit_test_setup(foreign_and_damaged_cells_are_refused, fresh),
         cmocka_unit_test_setup(bad_designs_are_refused, fresh)};

@@ -136,7 +136,7 @@ static void counts_are_expanded_patients(void **state)
     for (unsigned b = 0; b < 100; b++) {
         double auroc, precision;
         size_t n = 0;
-        rz_resample(5, b, FEW, count);
+        rz_resample(5, b, NULL, FEW, count);
         for (int i = 0; i < FEW; i++)
             for (uint32_t k = 0; k < count[i]; k++) {
                 expanded[n] = score[i];
@@ -224,12 +224,12 @@ static void one_seed_is_the_patient_bootstrap(void **state)
     made_add(&m, small, 1, 1.0, 0);
     made_add(&m, large, 1, 0.5, 0);
     check_ok(study_statistics_compute(&m.results, &m.panel, BOOTSTRAPS, 3, NULL, NULL, &s, &error));
-    check_ok(rz_metrics_compute(m.score[1], m.label, 600, BOOTSTRAPS, 3, &whole, &error));
+    check_ok(rz_metrics_compute(m.score[1], m.label, NULL, 600, BOOTSTRAPS, 3, &whole, &error));
     const study_group *g = study_group_find(&s, 0, 0, small);
     check_near(g->interval[STUDY_PRECISION].low, whole.average_precision.low, 1e-14);
     check_near(g->interval[STUDY_PRECISION].high, whole.average_precision.high, 1e-14);
     check_near(g->interval[STUDY_AUROC].low, whole.auroc.low, 1e-14);
-    check_ok(rz_metrics_compare(m.score[2], m.score[1], m.label, 600, BOOTSTRAPS, 3, &auroc,
+    check_ok(rz_metrics_compare(m.score[2], m.score[1], m.label, NULL, 600, BOOTSTRAPS, 3, &auroc,
                                 &precision, &error));
     const study_contrast *c = contrast(&s, STUDY_SIZES, large, small);
     check_near(c->interval[STUDY_PRECISION].low, precision.low, 1e-14);

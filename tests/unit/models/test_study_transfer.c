@@ -168,7 +168,7 @@ static void cells_that_do_not_fit_are_refused(void **state)
     write_cells(NULL);
     cell("tuned", NULL, 100, 3, 1.0, HELD_OUT - 1);
     check_fails(study_results_read(folder, true, NULL, &r, &error), RZ_E_CONFLICT,
-                "499 patients, but cell");
+                "499 rows, but cell");
     cell("borrowed", NULL, 100, 3, 1.0, HELD_OUT);
     check_fails(study_results_read(folder, false, NULL, &r, &error), RZ_E_FORMAT,
                 "none of zero_shot, recalibrated, tuned, local");

@@ -103,14 +103,14 @@ static void probability_charts(void **state)
     rz_metrics m;
     rz_buffer out;
     rz_buffer_init(&out, 4 << 20);
-    check_ok(rz_metrics_compute(model, label, N, 0, 1, &m, &error));
+    check_ok(rz_metrics_compute(model, label, NULL, N, 0, 1, &m, &error));
     check_ok(rz_chart_calibration(&m, &out, &error));
     check_picture(&out, "calibration", "slope");
     check_ok(rz_chart_histogram(model, label, N, &out, &error));
     check_picture(&out, "histogram", "with the outcome");
     check_ok(rz_chart_truth(model, truth, N, &out, &error));
     check_picture(&out, "truth", "2000 patients");
-    check_ok(rz_metrics_compute(model, label, 0, 0, 1, &m, &error));
+    check_ok(rz_metrics_compute(model, label, NULL, 0, 0, 1, &m, &error));
     check_ok(rz_chart_calibration(&m, &out, &error));
     check_picture(&out, "calibration-empty", "empty");
     check_ok(rz_chart_histogram(model, label, 0, &out, &error));
@@ -121,7 +121,7 @@ static void probability_charts(void **state)
     check_ok(rz_chart_truth(model, unknown, N, &out, &error));
     check_picture(&out, "truth-unknown", "no true risk");
     const double edge[] = {0.0, 1.0, 1.0};
-    check_ok(rz_metrics_compute(edge, label, 3, 0, 1, &m, &error));
+    check_ok(rz_metrics_compute(edge, label, NULL, 3, 0, 1, &m, &error));
     check_ok(rz_chart_calibration(&m, &out, &error));
     check_picture(&out, "calibration-edge", "slope");
     check_ok(rz_chart_histogram(edge, label, 3, &out, &error));

@@ -66,12 +66,12 @@ static void fill(rz_report_task *t, const char *name, size_t n, bool positive, b
     }
     for (int step = 0; step < RZ_ATTRITION_COUNT; step++)
         t->cohort.passed[step] = 5000 - 500 * (uint64_t)step;
-    check_ok(rz_metrics_compute(t->probability, t->label, n, 50, 1, &t->model, &error));
-    check_ok(rz_metrics_compute(t->age_sex, t->label, n, 50, 1, &t->baseline, &error));
-    check_ok(rz_metrics_compare(t->probability, t->age_sex, t->label, n, 50, 1, &t->auroc_gain,
-                                &t->precision_gain, &error));
-    check_ok(
-        rz_decision_compute(t->probability, t->age_sex, t->label, n, 50, 1, &t->decision, &error));
+    check_ok(rz_metrics_compute(t->probability, t->label, NULL, n, 50, 1, &t->model, &error));
+    check_ok(rz_metrics_compute(t->age_sex, t->label, NULL, n, 50, 1, &t->baseline, &error));
+    check_ok(rz_metrics_compare(t->probability, t->age_sex, t->label, NULL, n, 50, 1,
+                                &t->auroc_gain, &t->precision_gain, &error));
+    check_ok(rz_decision_compute(t->probability, t->age_sex, t->label, NULL, n, 50, 1, &t->decision,
+                                 &error));
     subgroups_of(t);
     if (truth)
         t->against_truth = (rz_report_truth){.given = true,

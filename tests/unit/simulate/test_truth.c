@@ -145,38 +145,49 @@ static void history_tells_more_than_age_and_sex(void **state)
     assert_true(gap > 0.05);
 }
 
-/* The rows stand where the cohort's index is, and only where the outcome is not coded yet. */
+/* The rows stand where the cohort's indexes are, and only where the outcome is not coded yet. More
+ * draws add days and change nothing of the first. */
 static void rows_stand_at_the_index(void **state)
 {
     (void)state;
     rz_error error = {0};
     rz_arena arena;
     rz_arena_init(&arena, 64 << 20);
-    unsigned with = 0;
+    unsigned with = 0, first = 0;
     for (uint64_t number = 1; number <= 300; number++) {
         rz_sim_patient patient;
-        rz_sim_truth truths[RZ_TASKS_MAX];
+        rz_sim_truth one[RZ_TASKS_MAX], truths[3 * RZ_TASKS_MAX];
+        size_t n_one, n, found = 0;
         rz_arena_reset(&arena);
         check_ok(rz_sim_patient_make(&world, number, &arena, &patient, &error));
-        check_ok(rz_sim_truths(&world, &patient, tasks, items, n_tasks, world.last_day, 2, &arena,
-                               truths, &error));
+        check_ok(rz_sim_truths(&world, &patient, tasks, items, n_tasks, world.last_day, 1, 2,
+                               &arena, one, &n_one, &error));
+        check_ok(rz_sim_truths(&world, &patient, tasks, items, n_tasks, world.last_day, 3, 2,
+                               &arena, truths, &n, &error));
         rz_timeline *timeline = NULL;
         check_ok(
             rz_timeline_from_claims(patient.claims, patient.n_claims, &arena, &timeline, &error));
-        for (size_t t = 0; t < n_tasks; t++) {
-            int32_t coded = patient.state.coded[items[t]];
-            if (!truths[t].has_row)
-                continue;
+        for (size_t i = 0; i < n; i++) {
+            const rz_sim_truth *row = &truths[i];
+            const rz_task *task = &tasks[row->task];
+            int32_t coded = patient.state.coded[items[row->task]];
             rz_eligibility eligibility;
-            rz_task_eligible(&tasks[t], timeline, truths[t].index_day, &eligibility);
+            rz_task_eligible(task, timeline, row->index_day, &eligibility);
             assert_int_equal(eligibility.reason, RZ_REASON_NONE);
-            assert_true(truths[t].index_day + 365 <= world.last_day);
-            assert_true(coded == RZ_DAY_NONE || coded > truths[t].index_day);
-            assert_true(truths[t].risk >= 0.0 && truths[t].risk < 1.0);
-            with++;
+            assert_true(row->index_day + 365 <= world.last_day);
+            assert_true(coded == RZ_DAY_NONE || coded > row->index_day);
+            assert_true(row->risk >= 0.0 && row->risk < 1.0);
+            for (size_t k = 0; k < i; k++)
+                assert_true(truths[k].task != row->task || truths[k].index_day != row->index_day);
+            if (found < n_one && one[found].task == row->task &&
+                one[found].index_day == row->index_day)
+                assert_true(one[found++].risk == row->risk);
         }
+        assert_int_equal(found, n_one);
+        first += (unsigned)n_one;
+        with += (unsigned)n;
     }
-    assert_true(with > 200);
+    assert_true(first > 200 && with > 2 * first);
     rz_arena_done(&arena);
 }
 

@@ -172,7 +172,7 @@ static void one_step(const rz_timeline *timeline, const rz_claim_day *days, size
     rz_task task = fixture_task();
     rz_cohort cohort = {0};
     task.age_max = 60;
-    check_ok(rz_cohort_add(&cohort, &task, timeline, days, n, 1, &error));
+    check_ok(rz_cohort_add(&cohort, &task, timeline, days, n, 0, &error));
     for (int step = 0; step < RZ_ATTRITION_COUNT; step++)
         if (cohort.passed[step] != (step <= (int)wanted))
             fail_msg("step %s: %d patients, wanted last step %s",
@@ -229,7 +229,7 @@ static void labels_and_deaths(void **state)
     rz_timeline timelines[] = {TIMELINE(ill), TIMELINE(late), TIMELINE(died), TIMELINE(died_later)};
     timelines[1].birth_day = RZ_DAY_NONE;
     for (size_t i = 0; i < RZ_COUNT(timelines); i++)
-        check_ok(rz_cohort_add(&cohort, &task, &timelines[i], day, 2, 1, &error));
+        check_ok(rz_cohort_add(&cohort, &task, &timelines[i], day, 2, 0, &error));
     assert_int_equal(cohort.n, 4);
     assert_int_equal(cohort.positives, 1);
     assert_int_equal(cohort.died_without_outcome, 1);
@@ -303,6 +303,11 @@ static bool go_on(void *context, const rz_progress_report *report)
     return true;
 }
 
+static bool above(const void *context, uint64_t patient_hash)
+{
+    return patient_hash > *(const uint64_t *)context;
+}
+
 static void from_a_store(void **state)
 {
     (void)state;
@@ -316,7 +321,7 @@ static void from_a_store(void **state)
     check_ok(rz_store_open(path, &options, &store, &error));
     rz_task tasks[2] = {fixture_task(), fixture_task()};
     rz_cohort cohorts[2];
-    check_ok(rz_cohort_build(store, tasks, 2, NULL, RZ_COHORT_SEED, NULL, cohorts, &error));
+    check_ok(rz_cohort_build(store, tasks, 2, &(rz_cohort_options){0}, NULL, cohorts, &error));
     assert_int_equal(cohorts[0].n, 0); /* an empty store gives an empty cohort */
     fill(store);
     /* days 1000, 1400, 1800, 2200; known five days later; the data end on 2200 */
@@ -324,7 +329,7 @@ static void from_a_store(void **state)
     rz_progress progress = {.fn = go_on, .context = &reported};
     (void)snprintf(tasks[1].name, sizeof tasks[1].name, "nobody");
     tasks[1].age_min = 100;
-    check_ok(rz_cohort_build(store, tasks, 2, NULL, RZ_COHORT_SEED, &progress, cohorts, &error));
+    check_ok(rz_cohort_build(store, tasks, 2, &(rz_cohort_options){0}, &progress, cohorts, &error));
     assert_int_equal(reported, STORED);
     /* From 1370 to 1835 a day is drawn: 1405 or 1805 is next, or no day with follow-up. On 1805
      * the outcome of 1800 is known; 395 days after 1405 it lies beyond the horizon. */
@@ -360,14 +365,35 @@ static void from_a_store(void **state)
         memcpy(bytes, &hash, 8);
         wanted_positive += rz_hash64(bytes, 8, RZ_COHORT_SEED) % 436 <= 35; /* 1370 … 1405 */
     }
-    check_ok(rz_cohort_build(store, tasks, 1, NULL, RZ_COHORT_SEED, NULL, cohorts, &error));
+    check_ok(rz_cohort_build(store, tasks, 1, &(rz_cohort_options){0}, NULL, cohorts, &error));
     assert_true(wanted_positive > 5);
     assert_int_equal(cohorts[0].positives, wanted_positive);
+    /* More draws: the first rows of all stay, and those asked again have both days at times. */
+    rz_cohort once = cohorts[0];
+    const uint64_t no_one_below = once.members[0].hash;
+    const rz_cohort_options more = {.draws = 8, .again = above, .context = &no_one_below};
+    check_ok(rz_cohort_build(store, tasks, 1, &more, NULL, cohorts, &error));
+    assert_int_equal(cohorts[0].positives, once.positives);
+    assert_int_equal(rz_cohort_patients(&cohorts[0]), once.n);
+    assert_memory_equal(cohorts[0].passed, once.passed, sizeof once.passed);
+    assert_true(cohorts[0].n > once.n);
+    size_t own = 0;
+    for (size_t i = 0; i < cohorts[0].n; i++) {
+        const rz_cohort_member *m = &cohorts[0].members[i];
+        assert_true(i == 0 || m[-1].patient <= m->patient);
+        assert_true(i == 0 || m[-1].patient < m->patient || m[-1].index_day != m->index_day);
+        if (m->own)
+            assert_memory_equal(m, &once.members[own++], sizeof *m);
+        else
+            assert_true(m->hash > no_one_below);
+    }
+    assert_int_equal(own, once.n);
+    rz_cohort_done(&once);
     rz_cohort_done(&cohorts[0]);
 
     int calls = 0;
     rz_progress stop = {.fn = stop_at_once, .context = &calls};
-    check_fails(rz_cohort_build(store, tasks, 1, NULL, RZ_COHORT_SEED, &stop, cohorts, &error),
+    check_fails(rz_cohort_build(store, tasks, 1, &(rz_cohort_options){0}, &stop, cohorts, &error),
                 RZ_E_CANCELED, "interrupted after");
     assert_int_equal(calls, 1);
     assert_null(cohorts[0].members);

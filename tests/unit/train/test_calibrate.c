@@ -49,7 +49,8 @@ static void platt_finds_the_line(void **state)
     patients p = draw(20000, -0.7, 0.6, 1);
     rz_calibration c;
     rz_calibration_options o = options_for(0.2, 0.2);
-    check_ok(rz_calibration_fit(p.logit, p.label, p.n, &o, &c, &error));
+    check_ok(rz_calibration_fit(
+        &(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o, &c, &error));
     check_near(c.slope, 0.6, 0.04);
     check_near(c.intercept, -0.7, 0.06);
     assert_int_equal(c.n_bins, 10);
@@ -102,7 +103,9 @@ static void balanced_labels_reach_the_prevalence(void **state)
     rz_calibration c;
     rz_calibration_options o = options_for(0.5, prevalence);
     o.prevalence_known = true;
-    check_ok(rz_calibration_fit(half.logit, half.label, half.n, &o, &c, &error));
+    check_ok(rz_calibration_fit(
+        &(rz_calibration_rows){.n = half.n, .logit = half.logit, .label = half.label}, &o, &c,
+        &error));
     check_near(c.slope, 1.0, 0.06);
     check_near(c.intercept, 0.0, 0.15);
     assert_int_equal(c.n_bins, 0); /* no counts of patients that are not as they come */
@@ -134,7 +137,8 @@ static void isotonic_follows_any_rising_curve(void **state)
     rz_calibration c;
     rz_calibration_options o = options_for(0.3, 0.3);
     o.method = RZ_CALIBRATION_ISOTONIC;
-    check_ok(rz_calibration_fit(x, label, N, &o, &c, &error));
+    check_ok(rz_calibration_fit(&(rz_calibration_rows){.n = N, .logit = x, .label = label}, &o, &c,
+                                &error));
     rz_calibrated low, high;
     rz_calibration_apply(&c, -1.5, &low);
     rz_calibration_apply(&c, 1.5, &high);
@@ -144,6 +148,57 @@ static void isotonic_follows_any_rising_curve(void **state)
         assert_true(c.knot_x[i] > c.knot_x[i - 1] && c.knot_y[i] >= c.knot_y[i - 1]);
     free(x);
     free(label);
+}
+
+/* A patient on four days is no four patients: the map is the same, the band as wide as that of one
+ * day each, and half as wide where the days are taken for patients. Who is counted is counted once.
+ */
+static void days_of_one_patient_belong_together(void **state)
+{
+    (void)state;
+    enum { DAYS = 4, PATIENTS = 250 };
+    rz_error error = {0};
+    patients p = draw(PATIENTS, -1.0, 1.0, 5);
+    double logit[DAYS * PATIENTS], wide = 0.0, narrow = 0.0;
+    uint8_t label[DAYS * PATIENTS], counted[DAYS * PATIENTS];
+    uint32_t patient[DAYS * PATIENTS];
+    for (uint32_t i = 0; i < DAYS * PATIENTS; i++) {
+        patient[i] = i / DAYS;
+        logit[i] = p.logit[patient[i]];
+        label[i] = p.label[patient[i]];
+        counted[i] = i % DAYS == 1;
+    }
+    rz_calibration once, days, apart;
+    rz_calibration_options o = options_for(0.3, 0.3);
+    rz_calibration_rows rows = {.n = p.n, .logit = p.logit, .label = p.label};
+    check_ok(rz_calibration_fit(&rows, &o, &once, &error));
+    rows = (rz_calibration_rows){.n = DAYS * PATIENTS,
+                                 .logit = logit,
+                                 .label = label,
+                                 .patient = patient,
+                                 .counted = counted};
+    check_ok(rz_calibration_fit(&rows, &o, &days, &error));
+    check_near(days.slope, once.slope, 0.03); /* smoothing has more to go by */
+    check_near(days.intercept, once.intercept, 0.03);
+    assert_int_equal(days.tuning_n, once.tuning_n);
+    assert_int_equal(days.tuning_positives, once.tuning_positives);
+    assert_int_equal(days.n_bins, once.n_bins);
+    for (size_t i = 0; i < once.n_bins; i++) {
+        assert_int_equal(days.bin_n[i], once.bin_n[i]);
+        assert_int_equal(days.bin_positives[i], once.bin_positives[i]);
+    }
+    rows.patient = NULL;
+    check_ok(rz_calibration_fit(&rows, &o, &apart, &error));
+    for (size_t k = 0; k < RZ_BAND_POINTS; k++) {
+        wide += (days.band_high[k] - days.band_low[k]) / (once.band_high[k] - once.band_low[k]);
+        narrow += (apart.band_high[k] - apart.band_low[k]) / (once.band_high[k] - once.band_low[k]);
+    }
+    check_near(wide / RZ_BAND_POINTS, 1.0, 0.1);
+    check_near(narrow / RZ_BAND_POINTS, 0.5, 0.1);
+    memset(counted, 0, sizeof counted);
+    check_fails(rz_calibration_fit(&rows, &o, &apart, &error), RZ_E_INVALID,
+                "none of the 1000 rows");
+    done(&p);
 }
 
 static void separated_and_reversed_scores_stay_finite(void **state)
@@ -158,11 +213,13 @@ static void separated_and_reversed_scores_stay_finite(void **state)
         x[i] = i - 10;
         label[i] = i >= 10;
     }
-    check_ok(rz_calibration_fit(x, label, 20, &o, &c, &error));
+    check_ok(rz_calibration_fit(&(rz_calibration_rows){.n = 20, .logit = x, .label = label}, &o, &c,
+                                &error));
     assert_true(isfinite(c.slope) && c.slope > 0.0 && c.slope < 5.0);
     for (int i = 0; i < 20; i++)
         label[i] = i < 10;
-    check_ok(rz_calibration_fit(x, label, 20, &o, &c, &error));
+    check_ok(rz_calibration_fit(&(rz_calibration_rows){.n = 20, .logit = x, .label = label}, &o, &c,
+                                &error));
     assert_true(c.slope == RZ_CALIBRATION_SLOPE_MIN);
     rz_calibrated r;
     rz_calibration_apply(&c, -0.5, &r);
@@ -177,16 +234,26 @@ static void too_little_is_refused(void **state)
     rz_calibration c;
     rz_calibration_options o = options_for(0.3, 0.3);
     o.method = RZ_CALIBRATION_ISOTONIC;
-    check_fails(rz_calibration_fit(p.logit, p.label, p.n, &o, &c, &error), RZ_E_INVALID,
-                "isotonic needs 100");
+    check_fails(
+        rz_calibration_fit(&(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o,
+                           &c, &error),
+        RZ_E_INVALID, "isotonic needs 100");
     o.method = RZ_CALIBRATION_PLATT;
-    check_fails(rz_calibration_fit(p.logit, p.label, 6, &o, &c, &error), RZ_E_INVALID,
-                "5 of each are needed");
+    check_fails(
+        rz_calibration_fit(&(rz_calibration_rows){.n = 6, .logit = p.logit, .label = p.label}, &o,
+                           &c, &error),
+        RZ_E_INVALID, "5 of each are needed");
     p.logit[7] = NAN;
-    check_fails(rz_calibration_fit(p.logit, p.label, p.n, &o, &c, &error), RZ_E_RANGE, "logit 7");
+    check_fails(
+        rz_calibration_fit(&(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o,
+                           &c, &error),
+        RZ_E_RANGE, "logit 7");
     for (size_t i = 0; i < p.n; i++)
         p.logit[i] = 1.0;
-    check_fails(rz_calibration_fit(p.logit, p.label, p.n, &o, &c, &error), RZ_E_RANGE, "equal");
+    check_fails(
+        rz_calibration_fit(&(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o,
+                           &c, &error),
+        RZ_E_RANGE, "equal");
     done(&p);
 }
 
@@ -197,11 +264,14 @@ static void the_same_seed_gives_the_same_table(void **state)
     patients p = draw(500, -1.0, 1.0, 4);
     rz_calibration a, b;
     rz_calibration_options o = options_for(0.3, 0.3);
-    check_ok(rz_calibration_fit(p.logit, p.label, p.n, &o, &a, &error));
-    check_ok(rz_calibration_fit(p.logit, p.label, p.n, &o, &b, &error));
+    check_ok(rz_calibration_fit(
+        &(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o, &a, &error));
+    check_ok(rz_calibration_fit(
+        &(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o, &b, &error));
     assert_string_equal(a.id, b.id);
     o.seed = 2;
-    check_ok(rz_calibration_fit(p.logit, p.label, p.n, &o, &b, &error));
+    check_ok(rz_calibration_fit(
+        &(rz_calibration_rows){.n = p.n, .logit = p.logit, .label = p.label}, &o, &b, &error));
     assert_string_not_equal(a.id, b.id);
     done(&p);
 }
@@ -211,6 +281,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(platt_finds_the_line),
                                        cmocka_unit_test(balanced_labels_reach_the_prevalence),
                                        cmocka_unit_test(isotonic_follows_any_rising_curve),
+                                       cmocka_unit_test(days_of_one_patient_belong_together),
                                        cmocka_unit_test(separated_and_reversed_scores_stay_finite),
                                        cmocka_unit_test(too_little_is_refused),
                                        cmocka_unit_test(the_same_seed_gives_the_same_table)};

@@ -147,7 +147,8 @@ static void left_out_facilities_are_not_in_the_copy(void **state)
             const rz_task task = {
                 .name = "any", .n_outcomes = 0, .min_history_days = 365, .horizon_days = 365};
             rz_cohort cohort = {0};
-            check_ok(rz_cohort_build(store, &task, 1, &f, 1, NULL, &cohort, &error));
+            check_ok(rz_cohort_build(store, &task, 1, &(rz_cohort_options){.facilities = &f}, NULL,
+                                     &cohort, &error));
             assert_int_equal(cohort.passed[RZ_ATTRITION_PATIENTS], n);
             rz_cohort_done(&cohort);
         }
@@ -168,8 +169,9 @@ static void facilities_that_are_not_there_are_named(void **state)
                 "no facility H9");
     check_fails(rz_store_check_facilities(store, &wrong, &error), RZ_E_NOT_FOUND,
                 "there are H1, H2, H3");
-    check_fails(rz_cohort_build(store, &task, 1, &wrong, 1, NULL, &cohort, &error), RZ_E_NOT_FOUND,
-                "no facility H9");
+    check_fails(rz_cohort_build(store, &task, 1, &(rz_cohort_options){.facilities = &wrong}, NULL,
+                                &cohort, &error),
+                RZ_E_NOT_FOUND, "no facility H9");
     check_fails(rz_dataset_copy(store, cache, &all, NULL, &error), RZ_E_INVALID,
                 "no facility but those left out: H1, H2, H3");
     check_ok(rz_store_check_facilities(store, &every, &error));

@@ -209,6 +209,45 @@ static void few_balanced_labels(void **state)
     rz_dataset_close(dataset);
 }
 
+/* Tuning patients have several days to stop and calibrate by, and count once. */
+static void tuning_patients_have_more_days(void **state)
+{
+    (void)state;
+    rz_error error = {0};
+    rz_dataset *dataset = open_example("days", false);
+    const rz_task task = example_task();
+    rz_labels once, more;
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 1, &once, &error));
+    check_ok(rz_labels_build(dataset, &task, 1, (rz_split_rule){0}, 6, &more, &error));
+    size_t again = 0, tuned = 0;
+    for (size_t r = 0; r < more.n_rows; r++) {
+        again += more.part[r] == RZ_PART_AGAIN;
+        tuned += rz_part_tunes(more.part[r]);
+        if (more.part[r] == RZ_PART_AGAIN)
+            assert_int_equal(more.rows[r].split, RZ_SPLIT_TUNING);
+    }
+    const rz_label_counts tuning = rz_labels_count(&once, 0, RZ_SPLIT_TUNING);
+    assert_int_equal(rz_labels_count(&more, 0, RZ_SPLIT_TUNING).n, tuning.n);
+    assert_int_equal(rz_labels_count(&more, 0, RZ_SPLIT_TUNING).positives, tuning.positives);
+    assert_true(again > 0);
+    assert_int_equal(tuned, tuning.n + again);
+    assert_true(rz_labels_count(&more, 0, RZ_SPLIT_TRAIN).n >
+                rz_labels_count(&once, 0, RZ_SPLIT_TRAIN).n);
+    rz_labels_done(&once);
+    rz_labels_done(&more);
+
+    rz_head head = {0};
+    rz_train_result result;
+    rz_finetune_options o = finetune_options(20);
+    o.draws = 6;
+    train(dataset, "days", &o, &head, &result);
+    assert_int_equal(head.calibration.tuning_n, tuning.n);
+    assert_int_equal(head.calibration.tuning_positives, tuning.positives);
+    assert_int_equal(json_integer_value(json_object_get(head.metrics, "n")), tuning.n);
+    rz_head_done(&head);
+    rz_dataset_close(dataset);
+}
+
 /* All labels without a tuning part: each counts once, out of fold, under its own prior. */
 static void all_labels_out_of_fold(void **state)
 {
@@ -258,8 +297,8 @@ static void few_labels_are_calibrated(void **state)
     check_ok(rz_labels_draw(drawn, &task, o.labels, true, o.train.seed, &error));
     for (size_t r = 0; r < labels->n_rows; r++)
         labels->part[r] = drawn->part[r] == RZ_PART_NONE ? RZ_SPLIT_TUNING : RZ_PART_NONE;
-    check_ok(rz_labels_score(model.model, dataset, labels, RZ_SPLIT_TUNING, 4096, NULL, &scored,
-                             &error));
+    check_ok(rz_labels_score(model.model, dataset, labels, RZ_SPLIT_TUNING, false, 4096, NULL,
+                             &scored, &error));
     double *x = malloc(scored.n * sizeof *x), *weight = malloc(scored.n * sizeof *weight);
     uint8_t *label = malloc(scored.n);
     double mean = 0.0, positives = 0.0, intercept, slope;
@@ -327,6 +366,7 @@ int main(void)
                                        cmocka_unit_test(held_out_patients_change_nothing),
                                        cmocka_unit_test(thinned_rows_stand_for_all),
                                        cmocka_unit_test(few_balanced_labels),
+                                       cmocka_unit_test(tuning_patients_have_more_days),
                                        cmocka_unit_test(all_labels_out_of_fold),
                                        cmocka_unit_test(few_labels_are_calibrated),
                                        cmocka_unit_test(folds_cover_everyone_once),
