@@ -229,7 +229,10 @@ rz_status baseline_learn(rz_store *store, rz_dataset *dataset, const rz_task *ta
     b->features_s = now_s() - began;
     if (status == RZ_OK) {
         b->learnt = rz_labels_count(&labels, 0, RZ_SPLIT_TRAIN);
-        b->watched = labels.drawn ? b->learnt : rz_labels_count(&labels, 0, RZ_SPLIT_TUNING);
+        for (size_t i = 0; i < rows.rows.n; i++) {
+            b->watched.n += rows.fold[i] != TUNING_NO_FOLD;
+            b->watched.positives += rows.fold[i] != TUNING_NO_FOLD && rows.label[i] != 0;
+        }
         status = learn(&labels, &rows, o, b, error);
     }
     rz_labels_done(&labels);

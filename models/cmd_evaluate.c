@@ -223,7 +223,6 @@ static rz_status run(const rz_options *options, rz_store *store, rz_predictor *p
                                     .split = split,
                                     .learnt_from = rz_predictor_origin(predictor)->facilities,
                                     .bootstraps = asked.bootstraps,
-                                    .draws = asked.draws,
                                     .seed = asked.seed}};
     rz_status status = read_split(options, &asked, split, error);
     if (status == RZ_OK)

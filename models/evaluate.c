@@ -244,6 +244,7 @@ rz_status evaluate(rz_store *store, const evaluate_subject *subject,
     report->tasks = calloc(subject->n_tasks + 1, sizeof *report->tasks);
     e->logit = calloc(subject->n_tasks + 1, sizeof *e->logit);
     e->rule = options->rule;
+    report->draws = options->draws > 0 ? options->draws : 1;
     rz_arena_init(&e->names, NAMES_BYTES_MAX);
     rz_status status = RZ_OK;
     if (report->tasks == NULL || e->logit == NULL)

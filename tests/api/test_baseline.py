@@ -35,7 +35,8 @@ class Baseline(Trained):
 
     def test_trees_and_the_floor_are_measured_as_models_are(self):
         for engine, model in (("xgboost", "trees.json"), ("logistic", "coefficients.csv")):
-            told = self.baseline(engine, "--engine", engine)
+            # On the days that it is chosen and calibrated on, several for a patient.
+            told = self.baseline(engine, "--engine", engine, "--scored-draws", "6")
             folder = self.at(engine)
             self.assertEqual(sorted(os.listdir(folder)), sorted([
                 "DONE", "baseline.json", "features.csv", "report.html", "report.json", "scores.csv",
@@ -54,6 +55,12 @@ class Baseline(Trained):
             rows = scores(folder, "scores.csv")
             self.assertEqual(list(rows[0]), HEADER)
             self.assertEqual({row["split"] for row in rows}, {"tuning"})
+            patients = {row["patient_key"] for row in rows}
+            self.assertEqual((report["draws"], report["tasks"][0]["patients"]),
+                             (6, len(patients)))
+            self.assertGreater(len(rows), 2 * len(patients))
+            self.assertEqual(len({(row["patient_key"], row["index_day"]) for row in rows}),
+                             len(rows))
             task, label = report["tasks"][0], column(rows, "label", int)
             risk, logit = column(rows, "probability"), column(rows, "logit")
             self.assertEqual((len(rows), label.sum()), (task["model"]["n"],

@@ -250,7 +250,7 @@ class Truth(Trained):
     def test_the_truth_of_a_simulation(self):
         db, tasks = self.at("simulated.db"), f"{ROOT}/models/tasks"
         train("simulate", "--patients", 1600, "--hospitals", 2, "--seed", 3, "--tasks", tasks,
-              "--out", self.at("claims.ndjson"), "--truth", self.at("truth.csv"))
+              "--out", self.at("claims.ndjson"), "--truth", self.at("truth.csv"), "--draws", 4)
         train("import", "--db", db, self.at("claims.ndjson"))
         common = ["--db", db, "--steps", 1, "--evaluations", 1, "--tuning-tokens", 500]
         train("pretrain", *common, "--out", self.at("base"))
@@ -264,6 +264,7 @@ class Truth(Trained):
         self.assertEqual(task["cohort"]["n"], task["truth"]["matched"])
         self.assertEqual((task["truth"]["missing"], task["truth"]["other_index_day"]), (0, 0))
         self.figures(task)
+        self.more_days(db, known, scores(self.at("report"), "hypertension"))
         # Some are left out, some have their risk on another day.
         changed = random.Random(1).sample(rows, 60)
         for row in changed[:30]:
@@ -275,12 +276,29 @@ class Truth(Trained):
         self.assertEqual(task["truth"]["matched"], task["cohort"]["n"] - 60)
         self.figures(task)
 
-    def evaluate(self, db, rows):
+    def more_days(self, db, known, first):
+        """Further index days add rows, whose truth the simulator wrote, and change none."""
+        report = self.evaluate(db, known, "--draws", 4)
+        task, rows = report["tasks"][0], scores(self.at("report"), "hypertension")
+        self.assertEqual((report["draws"], task["patients"] >= task["cohort"]["n"]), (4, True))
+        self.assertEqual((task["model"]["n"], task["cohort"]["n"]), (len(rows), len(first)))
+        self.assertEqual(task["patients"], len({row["patient_key"] for row in rows}))
+        # There is none where the outcome was coded already, which the hospital did not know yet.
+        self.assertGreater(task["truth"]["matched"], 0.99 * len(rows))
+        self.assertGreater(len(rows), 2 * len(first))
+        kept = [row for row in rows if row in first]
+        self.assertEqual(kept, first)
+        self.assertIn("Up to 4 index days of each patient", self.text)
+        with open(self.at("report/report.html"), encoding="utf-8") as file:
+            self.assertIn("intervals resample patients", file.read())
+        self.figures(task)
+
+    def evaluate(self, db, rows, *more):
         with open(self.at("given.csv"), "w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
         self.text = train("evaluate", "--db", db, "--model", self.at("model"), "--out",
                           self.at("report"), "--split", "all", "--truth", self.at("given.csv"),
-                          "--bootstraps", 20)
+                          "--bootstraps", 20, *more)
         return read(self.at("report"), "report.json")
 
     def figures(self, task):
