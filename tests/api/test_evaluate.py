@@ -249,22 +249,25 @@ class Truth(Trained):
 
     def test_the_truth_of_a_simulation(self):
         db, tasks = self.at("simulated.db"), f"{ROOT}/models/tasks"
-        train("simulate", "--patients", 1600, "--hospitals", 2, "--seed", 3, "--tasks", tasks,
-              "--out", self.at("claims.ndjson"), "--truth", self.at("truth.csv"), "--draws", 4)
+        for more in ([], ["--draws", 4]):
+            train("simulate", "--patients", 1600, "--hospitals", 2, "--seed", 3, "--tasks", tasks,
+                  "--out", self.at("claims.ndjson"), "--truth", self.at(f"truth{len(more)}.csv"),
+                  *more)
         train("import", "--db", db, self.at("claims.ndjson"))
         common = ["--db", db, "--steps", 1, "--evaluations", 1, "--tuning-tokens", 500]
         train("pretrain", *common, "--out", self.at("base"))
         train("finetune", *common, "--model", self.at("base"), "--out", self.at("model"),
               "--tasks", tasks, "--task", "hypertension", "--labels", 40, "--balanced")
-        with open(self.at("truth.csv"), encoding="utf-8", newline="") as file:
-            known = [row for row in csv.reader(file)]
+        known, more = (self.table(f"truth{n}.csv") for n in (0, 2))
+        kept = {tuple(row) for row in known}
+        self.assertEqual([row for row in more if tuple(row) in kept], known)
         header, rows = known[0], [row for row in known[1:] if row[2] == "hypertension"]
         report = self.evaluate(db, known)
         task = report["tasks"][0]
         self.assertEqual(task["cohort"]["n"], task["truth"]["matched"])
         self.assertEqual((task["truth"]["missing"], task["truth"]["other_index_day"]), (0, 0))
         self.figures(task)
-        self.more_days(db, known, scores(self.at("report"), "hypertension"))
+        self.more_days(db, more, scores(self.at("report"), "hypertension"))
         # Some are left out, some have their risk on another day.
         changed = random.Random(1).sample(rows, 60)
         for row in changed[:30]:
@@ -275,6 +278,10 @@ class Truth(Trained):
         self.assertEqual((task["truth"]["other_index_day"], task["truth"]["missing"]), (30, 30))
         self.assertEqual(task["truth"]["matched"], task["cohort"]["n"] - 60)
         self.figures(task)
+
+    def table(self, name):
+        with open(self.at(name), encoding="utf-8", newline="") as file:
+            return list(csv.reader(file))
 
     def more_days(self, db, known, first):
         """Further index days add rows, whose truth the simulator wrote, and change none."""
