@@ -205,7 +205,8 @@ static void estimate(const study_plan *p, const figures *all, planned_cell *c)
     double tasks = c->task == SIZE_MAX ? (double)s->n_tasks : 1.0;
     double draws = flag(flags, "draws", 6.0); /* index days of a patient */
     if (c->kind == STUDY_BASELINE) {
-        double rows = c->labels > 0 ? (double)c->labels : draws * f->patients;
+        /* About one draw in four is of a member, on a day that no other draw gave. */
+        double rows = c->labels > 0 ? (double)c->labels : 0.25 * draws * f->patients;
         c->seconds = copy + 2.0 + rows * 2e-3;
         c->bytes = 3e8 + f->patients * 2e4;
         return;

@@ -131,10 +131,13 @@ static void done(const study_findings *f, rz_page *p)
 
 static void patients(const study_findings *f, rz_page *p)
 {
-    static const char *const headings[] = {
-        "task", "tuning patients", "positive", "share", "held_out patients", "positive", "share"};
+    static const char *const headings[] = {"task",       "tuning patients", "index days",
+                                           "positive",   "share",           "held_out patients",
+                                           "index days", "positive",        "share"};
     const study_results *r = &f->results;
-    begin_table(p, "Patients that figures are computed on", headings, RZ_COUNT(headings));
+    size_t left_out = 0;
+    begin_table(p, "Patients that figures are computed on, and their index days", headings,
+                RZ_COUNT(headings));
     for (size_t t = 0; t < r->design.n_tasks; t++) {
         begin_row(p, r->design.tasks[t].title_en);
         for (int split = 0; split < 2; split++) {
@@ -145,8 +148,11 @@ static void patients(const study_findings *f, rz_page *p)
                 cell_text(p, "closed");
                 cell_text(p, "");
                 cell_text(p, "");
+                cell_text(p, "");
                 continue;
             }
+            left_out += n->left_out;
+            cell_count(p, n->patients);
             cell_count(p, n->n);
             cell_count(p, n->positives);
             cell_number(p, 100.0 * (double)n->positives / (double)n->n, 1);
@@ -155,6 +161,13 @@ static void patients(const study_findings *f, rz_page *p)
         end_row(p);
     }
     end_table(p);
+    if (left_out > 0) {
+        rz_page_add(p, "<p class=\"soft\">");
+        rz_page_count(p, left_out);
+        rz_page_add(p, left_out == 1 ? " index day is" : " index days are");
+        rz_page_add(p, " left out, because the simulator does not tell its true risk (the outcome "
+                       "was coded already and the hospital did not know).</p>\n");
+    }
 }
 
 /* ---- pretraining ---- */
@@ -507,7 +520,8 @@ static void limits(const study_findings *f, rz_page *p)
     rz_page_count(p, (size_t)f->options.seed);
     rz_page_add(
         p,
-        "). Where an arm has one seed, its interval holds the chance of patients alone; with a few "
+        "). A patient with several index days is drawn with all of them. Where an arm has one "
+        "seed, its interval holds the chance of patients alone; with a few "
         "seeds it holds less than all of the chance of training.</li>\n"
         "<li>The size is chosen on the same tuning patients that its tuning figures are computed "
         "on, and models and calibrations are tuned there too: tuning figures are a little too "

@@ -182,8 +182,10 @@ static void panel_row(const study_design *d, const study_results *r, bool open, 
         if (n == NULL) {
             cell_text(p, "closed");
             cell_text(p, "");
+            cell_text(p, "");
             continue;
         }
+        cell_count(p, n->patients);
         cell_count(p, n->n);
         cell_count(p, n->positives);
     }
@@ -192,8 +194,9 @@ static void panel_row(const study_design *d, const study_results *r, bool open, 
 
 static void panels(const study_transfer_findings *f, const study_results *r, rz_page *p)
 {
-    static const char *const headings[] = {"task", "tuning patients", "positive",
-                                           "held_out patients", "positive"};
+    static const char *const headings[] = {"task",     "tuning patients",   "index days",
+                                           "positive", "held_out patients", "index days",
+                                           "positive"};
     begin_table(p, "Patients of the held-out facilities", headings, RZ_COUNT(headings));
     for (size_t t = 0; t < r->design.n_tasks; t++)
         panel_row(&r->design, r, f->open, t, p);
