@@ -8,9 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import unittest
 
-from training import CLEAN, PROGRAM, Trained, attempt, digest, digests, history, read, show, train
+from training import CLEAN, PROGRAM, ROOT, Trained, attempt, digest, digests, history, read, show, train
 
 
 def small_files():
@@ -284,6 +285,36 @@ class Calibrate(Trained):
                                   stderr=subprocess.PIPE, env=CLEAN, check=False)
         self.assertEqual(done.returncode, 8, done.stderr)
         self.assertIn(b"No space left", done.stderr)
+
+
+class Readme(unittest.TestCase):
+    """The README's commands for one's own claims, word for word but for a length of two steps."""
+
+    def test_the_commands_run_as_they_stand(self):
+        with open(f"{ROOT}/README.md", encoding="utf-8") as file:
+            block = file.read().split("## Your own claims")[1].split("```")[1]
+        lines = [line.split("#")[0].split() for line in
+                 block.removeprefix("sh").replace("\\\n", " ").splitlines() if line.strip()]
+        commands = [line[1] for line in lines]
+        self.assertEqual(commands, ["import", "pretrain", "finetune", "finetune", "evaluate",
+                                    "baseline", "serve"])
+        with tempfile.TemporaryDirectory() as folder:
+            os.makedirs(f"{folder}/models")
+            os.symlink(f"{ROOT}/models/tasks", f"{folder}/models/tasks")
+            train("simulate", "--patients", 4000, "--seed", 3, "--tasks", f"{ROOT}/models/tasks",
+                  "--out", f"{folder}/claims.ndjson")
+            short = {"REZEPT_STEPS": "2", "REZEPT_EVALUATIONS": "1", "REZEPT_BOOTSTRAPS": "20",
+                     "REZEPT_GRID": "small"}
+            for line in lines[:-1]:
+                self.assertEqual(line[0], "rezept-train")
+                if line[1] in ("pretrain", "finetune"):  # which without an end of its own is refused
+                    self.assertIn("--epochs", line)
+                done = subprocess.run([PROGRAM, *line[1:]], cwd=folder, env={**CLEAN, **short},
+                                      capture_output=True, text=True, timeout=300, check=False)
+                self.assertEqual(done.returncode, 0, f"{' '.join(line)}: {done.stderr}")
+            self.assertEqual([show(f"{folder}/models/{name}")["done"]
+                              for name in ("base", "onset", "risks")], ["verified"] * 3)
+            self.assertTrue(os.path.exists(f"{folder}/report/report.html"))
 
 
 if __name__ == "__main__":
