@@ -197,7 +197,10 @@ static void say_analysis(card_page *p, const card *c)
         say(p,
             "- risks are calibrated on %s after prior correction; intervals are 95 %% percentiles "
             "of %d patient bootstraps\n",
-            is_drawn(c) ? "scores out of fold" : "the tuning part", RZ_BOOTSTRAPS);
+            is_drawn(c)   ? "scores out of fold"
+            : is_onset(c) ? "the tuning part, one index day a patient,"
+                          : "the tuning part, all index days of its patients (`draws`),",
+            RZ_BOOTSTRAPS);
     if (c->n_options == 0)
         say(p, "- settings of the training: on the card of the model before it was calibrated "
                "anew\n");

@@ -82,8 +82,10 @@ typedef struct study_plan {
     double gflops;       /* of this machine's products, measured */
 } study_plan;
 
-/* Errors  RZ_E_USAGE when the settings ask for what the tasks do not allow. */
-RZ_MUST_CHECK rz_status study_plan_check(const study_settings *settings, rz_error *error);
+/* Sets begin_onset: "onset", "pretrained" or, NULL, onset where the tasks, which are read before,
+ * allow it. Errors  RZ_E_USAGE. */
+RZ_MUST_CHECK rz_status study_begin_read(const char *text, study_settings *settings,
+                                         rz_error *error);
 /* Lists the cells, estimates them from a short measurement and marks those that are done.
  * Errors  those of the store; RZ_E_CONFLICT when OUT holds a study that was asked otherwise. */
 RZ_MUST_CHECK rz_status study_plan_make(const study_settings *settings, study_plan *out,

@@ -78,9 +78,13 @@ static bool asks_for_onsets(const study_settings *s)
     return t == s->n_tasks;
 }
 
-rz_status study_plan_check(const study_settings *s, rz_error *error)
+rz_status study_begin_read(const char *text, study_settings *s, rz_error *error)
 {
-    if (s->begin_onset && !asks_for_onsets(s))
+    const bool possible = asks_for_onsets(s);
+    if (text != NULL && strcmp(text, "onset") != 0 && strcmp(text, "pretrained") != 0)
+        return rz_fail(error, RZ_E_USAGE, "--begin %.40s: pretrained or onset", text);
+    s->begin_onset = text != NULL ? strcmp(text, "onset") == 0 : possible;
+    if (s->begin_onset && !possible)
         return rz_fail(
             error, RZ_E_USAGE,
             "--begin onset: one head of all onsets answers tasks with a horizon and a "

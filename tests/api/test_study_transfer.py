@@ -86,7 +86,7 @@ class Transfer(Trained):
         self.assertEqual((cell["transfer"], cell["labels"], len(cell["commands"])), ("recalibrated", 0, 3))
         self.assertTrue(all(" --facility H1" in line for line in cell["commands"]))
         self.assertEqual(sorted(os.listdir(self.at("one/models"))),
-                         ["2.2m-pretrained-shared-all-s1", "routing.json"])
+                         ["2.2m-onset-shared-all-s1", "2.2m-pretrained-shared-all-s1", "routing.json"])
         # What is served and routed is what the others have learnt.
         self.assertEqual(read(self.at("one/routing.json"))["tasks"]["ckd"]["model"],
                          "2.2m-pretrained-shared-all-s1")
