@@ -8,10 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import unittest
 
-from training import CLEAN, PROGRAM, ROOT, Trained, attempt, digest, digests, history, read, show, train
+from training import (CLEAN, PROGRAM, ROOT, Trained, attempt, digest, digests, history, hospitals,
+                      read, show, train)
 
 
 def small_files():
@@ -287,8 +287,9 @@ class Calibrate(Trained):
         self.assertIn(b"No space left", done.stderr)
 
 
-class Readme(unittest.TestCase):
-    """The README's commands for one's own claims, word for word but for a length of two steps."""
+class Readme(Trained):
+    """The README's commands for one's own claims, word for word but for a length of two steps and the
+    tasks that a small record has."""
 
     def test_the_commands_run_as_they_stand(self):
         with open(f"{ROOT}/README.md", encoding="utf-8") as file:
@@ -298,23 +299,22 @@ class Readme(unittest.TestCase):
         commands = [line[1] for line in lines]
         self.assertEqual(commands, ["import", "pretrain", "finetune", "finetune", "evaluate",
                                     "baseline", "serve"])
-        with tempfile.TemporaryDirectory() as folder:
-            os.makedirs(f"{folder}/models")
-            os.symlink(f"{ROOT}/models/tasks", f"{folder}/models/tasks")
-            train("simulate", "--patients", 4000, "--seed", 3, "--tasks", f"{ROOT}/models/tasks",
-                  "--out", f"{folder}/claims.ndjson")
-            short = {"REZEPT_STEPS": "2", "REZEPT_EVALUATIONS": "1", "REZEPT_BOOTSTRAPS": "20",
-                     "REZEPT_GRID": "small"}
-            for line in lines[:-1]:
-                self.assertEqual(line[0], "rezept-train")
-                if line[1] in ("pretrain", "finetune"):  # which without an end of its own is refused
-                    self.assertIn("--epochs", line)
-                done = subprocess.run([PROGRAM, *line[1:]], cwd=folder, env={**CLEAN, **short},
-                                      capture_output=True, text=True, timeout=300, check=False)
-                self.assertEqual(done.returncode, 0, f"{' '.join(line)}: {done.stderr}")
-            self.assertEqual([show(f"{folder}/models/{name}")["done"]
-                              for name in ("base", "onset", "risks")], ["verified"] * 3)
-            self.assertTrue(os.path.exists(f"{folder}/report/report.html"))
+        os.makedirs(self.at("models"))
+        os.symlink(self.tasks, self.at("models/tasks"))
+        with open(self.at("claims.ndjson"), "w", encoding="utf-8") as file:
+            file.writelines(f"{json.dumps(one)}\n" for one in hospitals())
+        short = {"REZEPT_STEPS": "2", "REZEPT_EVALUATIONS": "1", "REZEPT_BOOTSTRAPS": "20",
+                 "REZEPT_GRID": "small", "REZEPT_TUNING_TOKENS": "1500"}
+        for line in lines[:-1]:
+            self.assertEqual(line[0], "rezept-train")
+            if line[1] in ("pretrain", "finetune"):  # which without an end of its own is refused
+                self.assertIn("--epochs", line)
+            done = subprocess.run([PROGRAM, *line[1:]], cwd=self.folder, env={**CLEAN, **short},
+                                  capture_output=True, text=True, timeout=300, check=False)
+            self.assertEqual(done.returncode, 0, f"{' '.join(line)}: {done.stderr}")
+        self.assertEqual([show(self.at(f"models/{name}"))["done"]
+                          for name in ("base", "onset", "risks")], ["verified"] * 3)
+        self.assertTrue(os.path.exists(self.at("report/report.html")))
 
 
 if __name__ == "__main__":
