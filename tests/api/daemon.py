@@ -132,7 +132,8 @@ class Daemon:
         text = self.log()
         if self.own:
             shutil.rmtree(self.folder, ignore_errors=True)
-        if "Sanitizer" in text or "runtime error" in text:
+        # Why a daemon was ended from within stands in its log, which is gone otherwise.
+        if "Sanitizer" in text or "runtime error" in text or "Fatal error in" in text:
             raise AssertionError(text[-6000:])
         return code
 
