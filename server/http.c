@@ -32,7 +32,8 @@ enum {
     KEPT_BYTES_MAX = 4096,    /* of memory that a connection keeps from one request to the next */
     /* What the library needs beside the longest head: its list of headers, and those of the answer.
      * It wipes all of a connection's memory with every request. */
-    LIBRARY_BYTES = 4096
+    LIBRARY_BYTES = 4096,
+    UNEVEN = 64 /* connections that a thread may have beyond its share */
 };
 
 typedef enum phase { PHASE_IDLE, PHASE_HEADERS, PHASE_BODY, PHASE_WAITING, PHASE_SENDING } phase;
@@ -64,11 +65,12 @@ struct http {
     pthread_mutex_t lock;
     connection *first;
     atomic_size_t n_connections, n_requests, bodies_bytes;
+    atomic_size_t n_started; /* connections so far, the ended ones too */
     atomic_bool stop;
-    pthread_t reaper;
-    bool reaper_runs;
+    pthread_t reaper, acceptor;
+    bool reaper_runs, acceptor_runs;
+    atomic_bool quiet; /* no more connections are taken */
     int listen_fd;
-    int quiet_fd; /* the same after the library gave it back; -1 before */
     atomic_ullong rejected[HTTP_REJECT_COUNT];
     atomic_ullong next_id;
 };
@@ -128,8 +130,10 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
     if (code == MHD_CONNECTION_NOTIFY_STARTED) {
         connection *c = calloc(1, sizeof *c);
         *context = c;
-        if (c == NULL)
+        if (c == NULL) {
+            (void)atomic_fetch_add(&h->n_started, 1);
             return; /* the handler refuses connections without context */
+        }
         c->http = h;
         c->mhd = mhd;
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
@@ -140,6 +144,7 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **context,
             h->first->previous = c;
         h->first = c;
         (void)atomic_fetch_add(&h->n_connections, 1);
+        (void)atomic_fetch_add(&h->n_started, 1); /* second, so that none is missed in between */
         (void)pthread_mutex_unlock(&h->lock);
         return;
     }
@@ -635,7 +640,7 @@ static rz_status bind_socket(const config *c, int *out, int *port, rz_error *err
         return rz_fail(error, RZ_E_USAGE, "listen = %s is no address: %s", c->listen,
                        gai_strerror(code));
     rz_status status = RZ_OK;
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
         bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, c->listen_backlog) != 0) {
         if (errno == EADDRINUSE)
@@ -664,23 +669,83 @@ static rz_status bind_socket(const config *c, int *out, int *port, rz_error *err
     return RZ_OK;
 }
 
+/* ---- new connections ------------------------------------------------------------------------ */
+
+static void pause_ms(long ms)
+{
+    struct timespec pause = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&pause, NULL);
+}
+
+/* Whether one more connection may be open. Those handed over count before their thread has seen
+ * them; what the library did not take is known by its not coming for a while. */
+static bool wait_for_room(http *h, size_t *handed)
+{
+    size_t most = (size_t)h->server->config.connections_max;
+    for (int ms = 0; ms < 1000 && !atomic_load(&h->quiet); ms += 5) {
+        size_t coming = *handed - atomic_load(&h->n_started);
+        if (atomic_load(&h->n_connections) + coming < most)
+            return true;
+        pause_ms(5);
+    }
+    *handed = atomic_load(&h->n_started);
+    return false;
+}
+
+/* Takes connections and hands them to the library's threads. The library could do this itself, but
+ * telling it to stop is a race between its threads that ends the process (0.9.75: the call that
+ * stops it aborts when a thread has just taken the listening socket out of its epoll set). When as
+ * many connections are open as may be, further ones wait in the kernel's backlog. */
+static void *acceptor_main(void *cls)
+{
+    http *h = cls;
+    size_t handed = 0;
+    while (!atomic_load(&h->quiet)) {
+        if (!wait_for_room(h, &handed))
+            continue;
+        struct sockaddr_storage address;
+        socklen_t size = sizeof address;
+        int fd = accept(h->listen_fd, (struct sockaddr *)&address, &size);
+        /* The library closes what it does not take: one too many of an address, no memory. */
+        if (fd >= 0)
+            handed +=
+                MHD_add_connection(h->daemon, fd, (struct sockaddr *)&address, size) == MHD_YES;
+        else if (errno != EINTR && errno != ECONNABORTED)
+            pause_ms(20); /* no descriptors or memory until others end */
+    }
+    return NULL;
+}
+
 static struct MHD_Daemon *start_library(http *h)
 {
     const config *c = &h->server->config;
     unsigned threads = c->http_threads;
-    /* The limit is divided among the threads, and connections are not spread evenly. */
-    unsigned limit = (unsigned)c->connections_max + threads;
+    /* The acceptor keeps to the setting. The library divides its limit among the threads, and
+     * connections are not spread evenly. */
+    unsigned limit = (unsigned)c->connections_max + UNEVEN * threads;
     unsigned timeout =
         (unsigned)(c->send_timeout_s > c->body_timeout_s ? c->send_timeout_s : c->body_timeout_s);
-    return MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, 0, NULL, NULL,
-        on_request, h, MHD_OPTION_LISTEN_SOCKET, h->listen_fd, MHD_OPTION_THREAD_POOL_SIZE,
-        threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT, limit,
-        MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)c->connections_per_ip_max,
-        MHD_OPTION_CONNECTION_TIMEOUT, timeout + 5, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        c->header_bytes_max + LIBRARY_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 0,
-        MHD_OPTION_NOTIFY_CONNECTION, on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed,
-        h, MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_END);
+    return MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET |
+                                MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC,
+                            0, NULL, NULL, on_request, h, MHD_OPTION_THREAD_POOL_SIZE,
+                            threads > 1 ? threads : 0u, MHD_OPTION_CONNECTION_LIMIT, limit,
+                            MHD_OPTION_PER_IP_CONNECTION_LIMIT, (unsigned)c->connections_per_ip_max,
+                            MHD_OPTION_CONNECTION_TIMEOUT, timeout + 5,
+                            MHD_OPTION_CONNECTION_MEMORY_LIMIT, c->header_bytes_max + LIBRARY_BYTES,
+                            MHD_OPTION_STRICT_FOR_CLIENT, 0, MHD_OPTION_NOTIFY_CONNECTION,
+                            on_connection, h, MHD_OPTION_NOTIFY_COMPLETED, on_completed, h,
+                            MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_END);
+}
+
+/* All threads end; what they use stays. */
+static void stop_threads(http *h)
+{
+    http_stop_accepting(h);
+    atomic_store(&h->stop, true);
+    if (h->reaper_runs)
+        (void)pthread_join(h->reaper, NULL);
+    if (h->daemon != NULL)
+        MHD_stop_daemon(h->daemon);
 }
 
 rz_status http_start(server *s, http **out, int *port, rz_error *error)
@@ -692,10 +757,10 @@ rz_status http_start(server *s, http **out, int *port, rz_error *error)
     if (h == NULL)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the listener");
     h->server = s;
-    h->quiet_fd = -1;
     (void)pthread_mutex_init(&h->lock, NULL);
     status = bind_socket(&s->config, &h->listen_fd, port, error);
     if (status != RZ_OK) {
+        (void)pthread_mutex_destroy(&h->lock);
         free(h);
         return status;
     }
@@ -703,12 +768,12 @@ rz_status http_start(server *s, http **out, int *port, rz_error *error)
     h->daemon = start_library(h);
     if (h->daemon != NULL)
         h->reaper_runs = pthread_create(&h->reaper, NULL, reaper_main, h) == 0;
-    if (!h->reaper_runs) {
-        if (h->daemon != NULL)
-            MHD_stop_daemon(h->daemon);
-        else
-            (void)close(h->listen_fd);
+    if (h->reaper_runs)
+        h->acceptor_runs = pthread_create(&h->acceptor, NULL, acceptor_main, h) == 0;
+    if (!h->acceptor_runs) {
+        stop_threads(h);
         *out = NULL;
+        (void)pthread_mutex_destroy(&h->lock);
         free(h);
         return rz_fail(error, RZ_E_INTERNAL, "the HTTP threads could not be started");
     }
@@ -717,20 +782,21 @@ rz_status http_start(server *s, http **out, int *port, rz_error *error)
 
 void http_stop_accepting(http *h)
 {
-    /* Closed when the library's threads are gone: until then one may still name the descriptor, and
-     * a number that is free is soon another file's. */
-    h->quiet_fd = MHD_quiesce_daemon(h->daemon);
-    if (h->quiet_fd != MHD_INVALID_SOCKET)
-        (void)shutdown(h->quiet_fd, SHUT_RDWR);
+    if (h->listen_fd < 0)
+        return;
+    atomic_store(&h->quiet, true);
+    (void)shutdown(h->listen_fd, SHUT_RDWR); /* wakes the acceptor */
+    if (h->acceptor_runs)
+        (void)pthread_join(h->acceptor, NULL);
+    (void)close(h->listen_fd);
+    h->listen_fd = -1;
 }
 
 bool http_wait_idle(http *h, int seconds)
 {
     long long until = now_ms() + 1000LL * seconds;
-    while (atomic_load(&h->n_requests) > 0 && now_ms() < until) {
-        struct timespec pause = {.tv_nsec = 20000000};
-        (void)nanosleep(&pause, NULL);
-    }
+    while (atomic_load(&h->n_requests) > 0 && now_ms() < until)
+        pause_ms(20);
     return atomic_load(&h->n_requests) == 0;
 }
 
@@ -746,19 +812,14 @@ void http_stop(http *h)
     long long until = now_ms() + 2000;
     bool waiting = true;
     while (waiting && now_ms() < until) {
-        struct timespec pause = {.tv_nsec = 20000000};
-        (void)nanosleep(&pause, NULL);
+        pause_ms(20);
         waiting = false;
         (void)pthread_mutex_lock(&h->lock);
         for (connection *c = h->first; c != NULL; c = c->next)
             waiting = waiting || atomic_load(&c->phase) == PHASE_WAITING;
         (void)pthread_mutex_unlock(&h->lock);
     }
-    atomic_store(&h->stop, true);
-    (void)pthread_join(h->reaper, NULL);
-    MHD_stop_daemon(h->daemon);
-    if (h->quiet_fd != MHD_INVALID_SOCKET)
-        (void)close(h->quiet_fd);
+    stop_threads(h);
     (void)pthread_mutex_destroy(&h->lock);
     free(h);
 }

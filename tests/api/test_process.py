@@ -4,6 +4,7 @@ import os
 import resource
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import threading
@@ -221,6 +222,52 @@ class Start(unittest.TestCase):
         self.assertTrue(set(statuses) <= {200, 201, 503}, set(statuses))
         self.assertEqual(len(refused), 4)
         self.assertIn('"all_answered":true', d.log())
+
+    def test_sigterm_while_connections_come(self):
+        """Two threads that let go of the same socket at once must not end the process."""
+        env = {"LD_PRELOAD": f"{daemon.BUILD}/tests/api/slow-epoll.so",
+               "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"}
+        d = Daemon("--http-threads", "4", folder=self.folder, env=env)
+        over = threading.Event()
+
+        def connect():
+            while not over.is_set():
+                try:
+                    socket.create_connection(("127.0.0.1", d.port), timeout=5).close()
+                except OSError:
+                    over.wait(0.01)
+
+        callers = [threading.Thread(target=connect) for _ in range(2)]
+        for caller in callers:
+            caller.start()
+        try:
+            time.sleep(0.3)
+            self.assertEqual(d.stop(), 0, d.log())
+        finally:
+            over.set()
+            for caller in callers:
+                caller.join()
+
+    def test_more_connections_than_may_be_open_wait(self):
+        d = Daemon("--connections-max", "3", folder=self.folder)
+        callers = [socket.create_connection(("127.0.0.1", d.port), timeout=10) for _ in range(5)]
+        try:
+            for caller in callers:
+                caller.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            for caller in callers[:3]:
+                self.assertIn(b" 200 ", caller.recv(4096))
+            callers[3].settimeout(0.5)
+            with self.assertRaises(TimeoutError):
+                callers[3].recv(4096)
+            for caller in callers[:2]:
+                caller.close()
+            for caller in callers[3:]:
+                caller.settimeout(10)
+                self.assertIn(b" 200 ", caller.recv(4096))
+        finally:
+            for caller in callers:
+                caller.close()
+            self.assertEqual(d.stop(), 0)
 
     def test_disk_full(self):
         """A file size limit stands in for a full disk; reading goes on, writing is refused and comes back."""
