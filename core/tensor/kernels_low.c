@@ -36,20 +36,24 @@ INLINE vi vi_set(uint32_t x)
     return (int32_t)x + (vi){0};
 }
 
-/* sum + a · b: of the two bfloat16 of a word, the upper first; of four unsigned and signed bytes.
- */
-INLINE vi dot_word(kind what, vi sum, vi a, vi b)
+/* sum + a · b of the two bfloat16 of a word, the upper first. */
+INLINE vf dot_bf16(vf sum, vi a, vi b)
 {
 #if NATIVE
-    if (what == BF16)
-        return (vi)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
+#else
+    const vi upper = vi_set(0xFFFF0000u);
+    sum = sum + (vf)(a & upper) * (vf)(b & upper);
+    return sum + (vf)(a << 16) * (vf)(b << 16);
+#endif
+}
+
+/* sum + a · b of the four bytes of a word, unsigned and signed. */
+INLINE vi dot_int8(vi sum, vi a, vi b)
+{
+#if NATIVE
     return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 #else
-    if (what == BF16) {
-        const vi upper = vi_set(0xFFFF0000u);
-        vf s = (vf)sum + (vf)(a & upper) * (vf)(b & upper);
-        return (vi)(s + (vf)(a << 16) * (vf)(b << 16));
-    }
     UNROLL
     for (int byte = 0; byte < 4; byte++)
         sum += (a >> (8 * byte) & 0xFF) * (b << (24 - 8 * byte) >> 24);
@@ -74,15 +78,19 @@ typedef struct low_product {
 INLINE void word_block(kind what, const low_product *o, size_t rows, size_t vectors, size_t i,
                        size_t j)
 {
-    vi sum[BLOCK_ROWS][BLOCK_VECTORS];
+    /* One of the two, by what: sums that change their type on the way are kept in memory by gcc 12.
+     */
+    vf sum[BLOCK_ROWS][BLOCK_VECTORS];
+    vi whole[BLOCK_ROWS][BLOCK_VECTORS];
     const uint32_t *a = o->a + i * o->words, *b = o->b + j * o->words;
     UNROLL
     for (size_t r = 0; r < rows; r++)
         UNROLL
-    for (size_t v = 0; v < vectors; v++)
-        sum[r][v] = what == BF16 && o->from != NULL
-                        ? (vi)v_load(o->from + (i + r) * o->ldf + j + v * W)
-                        : (vi){0};
+    for (size_t v = 0; v < vectors; v++) {
+        bool from = what == BF16 && o->from != NULL;
+        sum[r][v] = from ? v_load(o->from + (i + r) * o->ldf + j + v * W) : (vf){0};
+        whole[r][v] = (vi){0};
+    }
     for (size_t p = 0; p < o->words; p++) {
         vi right[BLOCK_VECTORS];
         UNROLL
@@ -93,7 +101,10 @@ INLINE void word_block(kind what, const low_product *o, size_t rows, size_t vect
             vi left = vi_set(a[r * o->words + p]);
             UNROLL
             for (size_t v = 0; v < vectors; v++)
-                sum[r][v] = dot_word(what, sum[r][v], left, right[v]);
+                if (what == BF16)
+                    sum[r][v] = dot_bf16(sum[r][v], left, right[v]);
+                else
+                    whole[r][v] = dot_int8(whole[r][v], left, right[v]);
         }
     }
     UNROLL
@@ -101,10 +112,10 @@ INLINE void word_block(kind what, const low_product *o, size_t rows, size_t vect
         UNROLL
     for (size_t v = 0; v < vectors; v++) {
         size_t column = j + v * W;
-        vf out = (vf)sum[r][v];
+        vf out = sum[r][v];
         if (what == INT8) {
-            vi whole = sum[r][v] - 128 * vi_load((const uint32_t *)o->column_sum + column);
-            out = __builtin_convertvector(whole, vf) *
+            vi total = whole[r][v] - 128 * vi_load((const uint32_t *)o->column_sum + column);
+            out = __builtin_convertvector(total, vf) *
                   (v_load(o->column_scale + column) * o->row_scale[i + r]);
             if (o->from != NULL)
                 out += v_load(o->from + (i + r) * o->ldf + column);

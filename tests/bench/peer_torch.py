@@ -36,6 +36,12 @@ def torch_or_exit():
 def modules(torch):
     nn = torch.nn
 
+    class Norm(nn.LayerNorm):
+        """Under autocast the heads come in bfloat16, which LayerNorm does not take with float32."""
+
+        def forward(self, x):
+            return super().forward(x.float())
+
     class Encoder(nn.Module):
         def __init__(self, hidden, dropout):
             super().__init__()
@@ -46,7 +52,7 @@ def modules(torch):
             self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=True)
             self.tasks = nn.Linear(hidden, TASKS)
             self.heads = nn.ModuleList(
-                nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), nn.LayerNorm(hidden),
+                nn.Sequential(nn.Linear(hidden, hidden), nn.GELU(), Norm(hidden),
                               nn.Linear(hidden, CODES // 2)) for _ in range(2))
 
         def states(self, tokens, padding=None):
