@@ -27,50 +27,66 @@ static float dot(const float *x, const float *y, size_t n)
     return v_dot(x, y, n);
 }
 
-/* Philox4x32-10 at 16 consecutive counters; base/rng.c has the scalar form and its source. */
+/* Philox4x32-10 at 16 consecutive counters; base/rng.c has the scalar form and its source. Words
+ * are the lower halves of 64-bit elements, what is above them does not matter. Two vectors at once
+ * hide the multiplication's latency. */
 static void philox16(uint64_t seed, uint64_t stream, uint64_t counter, uint32_t words[4][16])
 {
-    uint32_t c0[16], c1[16], c2[16], c3[16];
-    for (uint32_t i = 0; i < 16; i++) {
-        c0[i] = (uint32_t)(counter + i);
-        c1[i] = (uint32_t)((counter + i) >> 32);
-        c2[i] = (uint32_t)stream;
-        c3[i] = (uint32_t)(stream >> 32);
-    }
-    uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
-    for (int round = 0; round < 10; round++) {
-        for (int i = 0; i < 16; i++) {
-            uint64_t p0 = (uint64_t)0xD2511F53u * c0[i], p1 = (uint64_t)0xCD9E8D57u * c2[i];
-            uint32_t n0 = (uint32_t)(p1 >> 32) ^ c1[i] ^ k0;
-            uint32_t n2 = (uint32_t)(p0 >> 32) ^ c3[i] ^ k1;
-            c1[i] = (uint32_t)p1;
-            c3[i] = (uint32_t)p0;
-            c0[i] = n0;
-            c2[i] = n2;
+    enum { LANES = W / 2, VECTORS = 2 };
+    typedef uint32_t half __attribute__((vector_size(4 * LANES)));
+    uint64_t counters[16];
+    for (size_t i = 0; i < 16; i++)
+        counters[i] = counter + i;
+    for (size_t first = 0; first < 16; first += VECTORS * LANES) {
+        vl c[VECTORS][4];
+        UNROLL
+        for (size_t v = 0; v < VECTORS; v++) {
+            memcpy(&c[v][0], counters + first + v * LANES, sizeof c[v][0]);
+            c[v][1] = c[v][0] >> 32;
+            c[v][2] = stream + (vl){0};
+            c[v][3] = (stream >> 32) + (vl){0};
         }
-        k0 += 0x9E3779B9u;
-        k1 += 0xBB67AE85u;
+        uint32_t k0 = (uint32_t)seed, k1 = (uint32_t)(seed >> 32);
+        for (int round = 0; round < 10; round++) {
+            UNROLL
+            for (size_t v = 0; v < VECTORS; v++) {
+                vl p0 = v_multiply_halves(c[v][0], 0xD2511F53u);
+                vl p1 = v_multiply_halves(c[v][2], 0xCD9E8D57u);
+                c[v][0] = p1 >> 32 ^ c[v][1] ^ (uint64_t)k0;
+                c[v][2] = p0 >> 32 ^ c[v][3] ^ (uint64_t)k1;
+                c[v][1] = p1;
+                c[v][3] = p0;
+            }
+            k0 += 0x9E3779B9u;
+            k1 += 0xBB67AE85u;
+        }
+        UNROLL
+        for (size_t v = 0; v < VECTORS; v++)
+            UNROLL
+        for (size_t q = 0; q < 4; q++) {
+            half word = __builtin_convertvector(c[v][q] & 0xFFFFFFFFu, half);
+            memcpy(&words[q][first + v * LANES], &word, sizeof word);
+        }
     }
-    memcpy(words[0], c0, sizeof c0);
-    memcpy(words[1], c1, sizeof c1);
-    memcpy(words[2], c2, sizeof c2);
-    memcpy(words[3], c3, sizeof c3);
 }
 
 static void dropout_row(const rz_dropout *dropout, uint64_t site, uint64_t row, float *keep,
                         size_t n)
 {
     size_t blocks = (n + 127) / 128;
+    const vi threshold = (int32_t)dropout->threshold + (vi){0};
+    const vf scale = v_set(dropout->scale);
     for (size_t block = 0; block < blocks; block++) {
         uint32_t words[4][16];
         philox16(dropout->seed, dropout->stream,
                  site << RZ_DROPOUT_SITE_SHIFT | (row * blocks + block) * 16, words);
         float *out = keep + block * 128;
-        for (int word = 0; word < 4; word++)
-            for (int i = 0; i < 16; i++) {
-                uint32_t low = words[word][i] & 0xFFFFu, high = words[word][i] >> 16;
-                out[word * 32 + i] = low < dropout->threshold ? 0.0f : dropout->scale;
-                out[word * 32 + 16 + i] = high < dropout->threshold ? 0.0f : dropout->scale;
+        for (size_t word = 0; word < 4; word++, out += 32)
+            for (size_t i = 0; i < 16; i += W) {
+                vi drawn;
+                memcpy(&drawn, &words[word][i], sizeof drawn);
+                v_store(out + i, v_select((drawn & 0xFFFF) < threshold, (vf){0}, scale));
+                v_store(out + 16 + i, v_select((drawn >> 16 & 0xFFFF) < threshold, (vf){0}, scale));
             }
     }
 }

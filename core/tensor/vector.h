@@ -25,6 +25,7 @@ enum { W = 4 };
 
 typedef float vf __attribute__((vector_size(4 * W)));
 typedef int32_t vi __attribute__((vector_size(4 * W)));
+typedef uint64_t vl __attribute__((vector_size(4 * W)));
 typedef float vf_unaligned __attribute__((vector_size(4 * W), aligned(4), may_alias));
 
 #define INLINE static inline __attribute__((always_inline))
@@ -91,6 +92,18 @@ INLINE vf v_min(vf a, vf b)
 #endif
 
 /* The first n < W of p, the rest filled. */
+/* The lower halves of the elements times b. Compilers multiply whole elements. */
+INLINE vl v_multiply_halves(vl a, uint32_t b)
+{
+#if defined(__AVX512F__) && !defined(RZ_WIDTH)
+    return (vl)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#elif defined(__AVX2__) && !defined(RZ_WIDTH)
+    return (vl)_mm256_mul_epu32((__m256i)a, _mm256_set1_epi64x(b));
+#else
+    return (a & 0xFFFFFFFFu) * (uint64_t)b;
+#endif
+}
+
 INLINE vf v_load_part(const float *p, size_t n, float fill)
 {
     float lanes[W];
