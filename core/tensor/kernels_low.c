@@ -10,6 +10,10 @@ enum { PANEL = BLOCK_VECTORS * W };
 
 typedef enum kind { BF16, INT8 } kind;
 
+/* How the words of the left side lie: rows one after the other, or [words, BLOCK_ROWS] for each
+ * block of rows (the last one may be short). Tiles take rows. */
+typedef enum layout { ROWS, BLOCKS } layout;
+
 /* Whether this instruction set has the two instructions. */
 #if defined(__AVX512BF16__) && defined(__AVX512VNNI__) && !defined(RZ_WIDTH)
 #define NATIVE 1
@@ -64,7 +68,7 @@ INLINE vi dot_int8(vi sum, vi a, vi b)
 /* What a product adds up and how its sums become floats. */
 typedef struct low_product {
     size_t n, words;
-    const uint32_t *a;                     /* [m, words] */
+    const uint32_t *a;                     /* as its layout */
     const uint32_t *b;                     /* panels */
     const float *row_scale, *column_scale; /* 8-bit only, as is: */
     const int32_t *column_sum;
@@ -75,14 +79,15 @@ typedef struct low_product {
 } low_product;
 
 /* Rows i … of the panel that begins at column j. */
-INLINE void word_block(kind what, const low_product *o, size_t rows, size_t vectors, size_t i,
-                       size_t j)
+INLINE void word_block(kind what, layout left_side, const low_product *o, size_t rows,
+                       size_t vectors, size_t i, size_t j)
 {
     /* One of the two, by what: sums that change their type on the way are kept in memory by gcc 12.
      */
     vf sum[BLOCK_ROWS][BLOCK_VECTORS];
     vi whole[BLOCK_ROWS][BLOCK_VECTORS];
-    const uint32_t *a = o->a + i * o->words, *b = o->b + j * o->words;
+    const size_t inside = left_side == BLOCKS ? i % BLOCK_ROWS : 0;
+    const uint32_t *a = o->a + (i - inside) * o->words + inside, *b = o->b + j * o->words;
     UNROLL
     for (size_t r = 0; r < rows; r++)
         UNROLL
@@ -98,7 +103,7 @@ INLINE void word_block(kind what, const low_product *o, size_t rows, size_t vect
             right[v] = vi_load(b + (p * vectors + v) * W);
         UNROLL
         for (size_t r = 0; r < rows; r++) {
-            vi left = vi_set(a[r * o->words + p]);
+            vi left = vi_set(left_side == BLOCKS ? a[p * BLOCK_ROWS + r] : a[r * o->words + p]);
             UNROLL
             for (size_t v = 0; v < vectors; v++)
                 if (what == BF16)
@@ -124,15 +129,15 @@ INLINE void word_block(kind what, const low_product *o, size_t rows, size_t vect
     }
 }
 
-INLINE void panel(kind what, const low_product *o, size_t m, size_t vectors, size_t j)
+INLINE void panel(kind what, layout left, const low_product *o, size_t m, size_t vectors, size_t j)
 {
     size_t i = 0;
     for (; i + BLOCK_ROWS <= m; i += BLOCK_ROWS)
-        word_block(what, o, BLOCK_ROWS, vectors, i, j);
+        word_block(what, left, o, BLOCK_ROWS, vectors, i, j);
     for (; i + 2 <= m; i += 2)
-        word_block(what, o, 2, vectors, i, j);
+        word_block(what, left, o, 2, vectors, i, j);
     if (i < m)
-        word_block(what, o, 1, vectors, i, j);
+        word_block(what, left, o, 1, vectors, i, j);
 }
 
 #if TILES
@@ -293,10 +298,10 @@ INLINE void product_tiles(kind what, const low_product *o, size_t m)
 }
 #endif
 
-INLINE void product_low(kind what, const low_product *o, size_t m)
+INLINE void product_low(kind what, layout left, const low_product *o, size_t m)
 {
 #if TILES
-    if (o->words % TILE == 0) {
+    if (left == ROWS && o->words % TILE == 0) {
         product_tiles(what, o, m);
         return;
     }
@@ -304,11 +309,11 @@ INLINE void product_low(kind what, const low_product *o, size_t m)
     for (size_t j = 0; j < o->n; j += PANEL) {
         size_t vectors = o->n - j < PANEL ? (o->n - j + W - 1) / W : BLOCK_VECTORS;
         if (BLOCK_VECTORS == 3 && vectors == 3)
-            panel(what, o, m, BLOCK_VECTORS, j);
+            panel(what, left, o, m, BLOCK_VECTORS, j);
         else if (vectors == 2)
-            panel(what, o, m, 2, j);
+            panel(what, left, o, m, 2, j);
         else
-            panel(what, o, m, 1, j);
+            panel(what, left, o, m, 1, j);
     }
 }
 
@@ -323,7 +328,7 @@ void RZ_ISA(product_bf16)(size_t m, size_t n, size_t words, const uint32_t *a,
                      .ldf = add ? ldc : 0,
                      .c = c,
                      .ldc = ldc};
-    product_low(BF16, &o, m);
+    product_low(BF16, ROWS, &o, m);
 }
 
 void RZ_ISA(product_int8)(size_t m, size_t n, size_t words, const uint32_t *a,
@@ -342,7 +347,7 @@ void RZ_ISA(product_int8)(size_t m, size_t n, size_t words, const uint32_t *a,
                      .ldf = add ? ldc : 0,
                      .c = c,
                      .ldc = ldc};
-    product_low(INT8, &o, m);
+    product_low(INT8, ROWS, &o, m);
 }
 
 /* ---- into words ------------------------------------------------------------------------------ */
@@ -390,11 +395,19 @@ void RZ_ISA(rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, 
 /* Two rows, element by element the halves of a word. */
 INLINE vi bf16_pair(vf lower, vf upper)
 {
+#if NATIVE
+    const __m512i order =
+        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
+                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    __m512bh both = _mm512_cvtne2ps_pbh((__m512)upper, (__m512)lower);
+    return (vi)_mm512_permutexvar_epi16(order, (__m512i)both);
+#else
     vi l = (vi)lower, u = (vi)upper;
     vi low = l + 0x7FFF + (l >> 16 & 1), high = u + 0x7FFF + (u >> 16 & 1);
     low = (vi)v_select(lower == lower, (vf)low, (vf)(l | 0x400000));
     high = (vi)v_select(upper == upper, (vf)high, (vf)(u | 0x400000));
     return (low >> 16 & 0xFFFF) | (high & vi_set(0xFFFF0000u));
+#endif
 }
 
 /* ---- weights --------------------------------------------------------------------------------- */
@@ -451,22 +464,42 @@ void RZ_ISA(pack_int8)(uint32_t *panels, float *scale, int32_t *column_sum, cons
 /* A multiple of a tile's words. */
 enum { DEPTH = 512 };
 
-/* Columns of a [depth, m] as rows of words [m, words]; what is beyond the depth is 0. */
-static void rows_transposed(uint32_t *out, const float *a, size_t lda, size_t m, size_t depth,
-                            size_t words)
+#if TILES
+static const layout transposed_layout = ROWS;
+#else
+static const layout transposed_layout = BLOCKS;
+#endif
+
+/* Where word q of row i of a left side lies. */
+INLINE size_t word_at(size_t i, size_t q, size_t words)
 {
-    for (size_t q = 0; q < words; q++) {
-        const float *lower = a + 2 * q * lda, *upper = lower + lda;
-        bool has_lower = 2 * q < depth, has_upper = 2 * q + 1 < depth;
-        size_t i = 0;
-        for (; has_upper && i + W <= m; i += W) {
-            vi word = bf16_pair(v_load(lower + i), v_load(upper + i));
-            for (size_t t = 0; t < W; t++)
-                out[(i + t) * words + q] = (uint32_t)word[t];
+    size_t inside = transposed_layout == BLOCKS ? i % BLOCK_ROWS : 0;
+    return (i - inside) * words + (transposed_layout == BLOCKS ? q * BLOCK_ROWS + inside : q);
+}
+
+/* Columns of a [depth, m] as the left side of a product; what is beyond the depth is 0. Some of the
+ * depth at a time: lines far apart push each other out of the cache, and all columns need them. */
+static void columns(uint32_t *out, const float *a, size_t lda, size_t m, size_t depth, size_t words)
+{
+    enum { TOGETHER = 32, STEP = W % BLOCK_ROWS == 0 ? BLOCK_ROWS : 1 };
+    const size_t step = transposed_layout == BLOCKS ? STEP : 1;
+    for (size_t first = 0; first < words; first += TOGETHER) {
+        size_t end = words - first < TOGETHER ? words : first + TOGETHER, i = 0;
+        size_t pairs = depth / 2 < first ? first : depth / 2 < end ? depth / 2 : end;
+        for (; i + W <= m; i += W)
+            for (size_t q = first; q < pairs; q++) {
+                const float *lower = a + 2 * q * lda + i;
+                vi word = bf16_pair(v_load(lower), v_load(lower + lda));
+                UNROLL
+                for (size_t t = 0; t < W; t += step)
+                    memcpy(out + word_at(i + t, q, words), (const char *)&word + 4 * t, 4 * step);
+            }
+        for (size_t q = first; q < end; q++) {
+            const float *lower = a + 2 * q * lda, *upper = lower + lda;
+            for (size_t t = q < pairs ? i : 0; t < m; t++)
+                out[word_at(t, q, words)] = (2 * q < depth ? bf16(lower[t]) : 0) |
+                                            (2 * q + 1 < depth ? bf16(upper[t]) << 16 : 0);
         }
-        for (; i < m; i++)
-            out[i * words + q] =
-                (has_lower ? bf16(lower[i]) : 0) | (has_upper ? bf16(upper[i]) << 16 : 0);
     }
 }
 
@@ -478,7 +511,7 @@ void RZ_ISA(transposed_bf16)(size_t m, size_t n, size_t k, const float *a, size_
         size_t depth = k - p < DEPTH ? k - p : DEPTH;
         /* Whole tiles of words: the rest is 0, which adds nothing. */
         size_t words = (depth + 31) / 32 * 16;
-        rows_transposed(rows, a, lda, m, depth, words);
+        columns(rows, a, lda, m, depth, words);
         for (size_t j = 0; j < n; j += PANEL) {
             size_t width = n - j < PANEL ? n - j : PANEL;
             uint32_t *out = panel;
@@ -490,7 +523,15 @@ void RZ_ISA(transposed_bf16)(size_t m, size_t n, size_t k, const float *a, size_
                     vi word = bf16_pair(lower, upper);
                     memcpy(out, &word, sizeof word);
                 }
-            RZ_ISA(product_bf16)(m, width, words, rows, panel, NULL, true, c + j, ldc);
+            low_product o = {.n = width,
+                             .words = words,
+                             .a = rows,
+                             .b = panel,
+                             .from = c + j,
+                             .ldf = ldc,
+                             .c = c + j,
+                             .ldc = ldc};
+            product_low(BF16, transposed_layout, &o, m);
         }
     }
 }
