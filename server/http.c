@@ -7,6 +7,7 @@
 #include "auth.h"
 #include "guard.h"
 #include "job.h"
+#include "listener.h"
 #include "log.h"
 #include "metrics.h"
 #include "problem.h"
@@ -17,7 +18,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <microhttpd.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,10 +67,12 @@ struct http {
     atomic_size_t n_connections, n_requests, bodies_bytes;
     atomic_size_t n_started; /* connections so far, the ended ones too */
     atomic_bool stop;
-    pthread_t reaper, acceptor;
-    bool reaper_runs, acceptor_runs;
-    atomic_bool quiet; /* no more connections are taken */
-    int listen_fd;
+    pthread_t reaper;
+    bool reaper_runs;
+    /* The library could accept by itself, but telling it to stop is a race between its threads that
+     * ends the process (0.9.75: the call aborts when a thread has just taken the listening socket
+     * out of its epoll set). */
+    listener *listener;
     atomic_ullong rejected[HTTP_REJECT_COUNT];
     atomic_ullong next_id;
 };
@@ -86,6 +88,12 @@ static long long now_ms(void)
     struct timespec t;
     (void)clock_gettime(CLOCK_MONOTONIC, &t);
     return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void pause_ms(long ms)
+{
+    struct timespec pause = {.tv_nsec = ms * 1000000};
+    (void)nanosleep(&pause, NULL);
 }
 
 static void enter(connection *c, phase next, int seconds)
@@ -601,8 +609,7 @@ static void *reaper_main(void *cls)
 {
     http *h = cls;
     while (!atomic_load(&h->stop)) {
-        struct timespec pause = {.tv_nsec = 100000000};
-        (void)nanosleep(&pause, NULL);
+        pause_ms(100);
         reap(h);
     }
     return NULL;
@@ -629,98 +636,32 @@ static rz_status check_files(const config *c, rz_error *error)
     return RZ_OK;
 }
 
-static rz_status bind_socket(const config *c, int *out, int *port, rz_error *error)
-{
-    char service[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE}, *list = NULL;
-    int yes = 1;
-    (void)snprintf(service, sizeof service, "%d", c->port);
-    int code = getaddrinfo(c->listen, service, &hints, &list);
-    if (code != 0)
-        return rz_fail(error, RZ_E_USAGE, "listen = %s is no address: %s", c->listen,
-                       gai_strerror(code));
-    rz_status status = RZ_OK;
-    int fd = socket(list->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) != 0 ||
-        bind(fd, list->ai_addr, list->ai_addrlen) != 0 || listen(fd, c->listen_backlog) != 0) {
-        if (errno == EADDRINUSE)
-            status = rz_fail(error, RZ_E_BUSY,
-                             "port %d of %s is in use by another program; choose one with --port "
-                             "or stop that program",
-                             c->port, c->listen);
-        else
-            status = rz_fail_errno(error, errno, "cannot listen on %s port %d", c->listen, c->port);
-    }
-    freeaddrinfo(list);
-    struct sockaddr_storage bound = {0};
-    socklen_t n = sizeof bound;
-    char text[8] = "0";
-    if (status == RZ_OK && (getsockname(fd, (struct sockaddr *)&bound, &n) != 0 ||
-                            getnameinfo((struct sockaddr *)&bound, n, NULL, 0, text, sizeof text,
-                                        NI_NUMERICSERV) != 0))
-        status = rz_fail(error, RZ_E_IO, "the port in use cannot be read");
-    if (status != RZ_OK) {
-        if (fd >= 0)
-            (void)close(fd);
-        return status;
-    }
-    *port = atoi(text);
-    *out = fd;
-    return RZ_OK;
-}
-
-/* ---- new connections ------------------------------------------------------------------------ */
-
-static void pause_ms(long ms)
-{
-    struct timespec pause = {.tv_nsec = ms * 1000000};
-    (void)nanosleep(&pause, NULL);
-}
-
 /* Whether one more connection may be open. Those handed over count before their thread has seen
- * them; what the library did not take is known by its not coming for a while. */
-static bool wait_for_room(http *h, size_t *handed)
-{
-    size_t most = (size_t)h->server->config.connections_max;
-    for (int ms = 0; ms < 1000 && !atomic_load(&h->quiet); ms += 5) {
-        size_t coming = *handed - atomic_load(&h->n_started);
-        if (atomic_load(&h->n_connections) + coming < most)
-            return true;
-        pause_ms(5);
-    }
-    *handed = atomic_load(&h->n_started);
-    return false;
-}
-
-/* Takes connections and hands them to the library's threads. The library could do this itself, but
- * telling it to stop is a race between its threads that ends the process (0.9.75: the call that
- * stops it aborts when a thread has just taken the listening socket out of its epoll set). When as
- * many connections are open as may be, further ones wait in the kernel's backlog. */
-static void *acceptor_main(void *cls)
+ * them. */
+static bool has_room(void *cls, size_t coming)
 {
     http *h = cls;
-    size_t handed = 0;
-    while (!atomic_load(&h->quiet)) {
-        if (!wait_for_room(h, &handed))
-            continue;
-        struct sockaddr_storage address;
-        socklen_t size = sizeof address;
-        int fd = accept(h->listen_fd, (struct sockaddr *)&address, &size);
-        /* The library closes what it does not take: one too many of an address, no memory. */
-        if (fd >= 0)
-            handed +=
-                MHD_add_connection(h->daemon, fd, (struct sockaddr *)&address, size) == MHD_YES;
-        else if (errno != EINTR && errno != ECONNABORTED)
-            pause_ms(20); /* no descriptors or memory until others end */
-    }
-    return NULL;
+    return atomic_load(&h->n_connections) + coming < (size_t)h->server->config.connections_max;
+}
+
+static size_t started(void *cls)
+{
+    http *h = cls;
+    return atomic_load(&h->n_started);
+}
+
+/* The library closes what it does not take: one too many of an address, no memory. */
+static bool take(void *cls, int fd, const struct sockaddr *address, socklen_t size)
+{
+    http *h = cls;
+    return MHD_add_connection(h->daemon, fd, address, size) == MHD_YES;
 }
 
 static struct MHD_Daemon *start_library(http *h)
 {
     const config *c = &h->server->config;
     unsigned threads = c->http_threads;
-    /* The acceptor keeps to the setting. The library divides its limit among the threads, and
+    /* The listener keeps to the setting. The library divides its limit among the threads, and
      * connections are not spread evenly. */
     unsigned limit = (unsigned)c->connections_max + UNEVEN * threads;
     unsigned timeout =
@@ -737,15 +678,18 @@ static struct MHD_Daemon *start_library(http *h)
                             MHD_OPTION_URI_LOG_CALLBACK, on_target, h, MHD_OPTION_END);
 }
 
-/* All threads end; what they use stays. */
-static void stop_threads(http *h)
+static void end(http *h)
 {
-    http_stop_accepting(h);
+    if (h->listener != NULL)
+        listener_stop(h->listener);
     atomic_store(&h->stop, true);
     if (h->reaper_runs)
         (void)pthread_join(h->reaper, NULL);
     if (h->daemon != NULL)
         MHD_stop_daemon(h->daemon);
+    listener_free(h->listener);
+    (void)pthread_mutex_destroy(&h->lock);
+    free(h);
 }
 
 rz_status http_start(server *s, http **out, int *port, rz_error *error)
@@ -758,38 +702,26 @@ rz_status http_start(server *s, http **out, int *port, rz_error *error)
         return rz_fail(error, RZ_E_NO_MEMORY, "no memory for the listener");
     h->server = s;
     (void)pthread_mutex_init(&h->lock, NULL);
-    status = bind_socket(&s->config, &h->listen_fd, port, error);
-    if (status != RZ_OK) {
-        (void)pthread_mutex_destroy(&h->lock);
-        free(h);
-        return status;
-    }
+    status = listener_open(&s->config, &h->listener, port, error);
     *out = h; /* before the first request can ask for it */
-    h->daemon = start_library(h);
-    if (h->daemon != NULL)
-        h->reaper_runs = pthread_create(&h->reaper, NULL, reaper_main, h) == 0;
-    if (h->reaper_runs)
-        h->acceptor_runs = pthread_create(&h->acceptor, NULL, acceptor_main, h) == 0;
-    if (!h->acceptor_runs) {
-        stop_threads(h);
-        *out = NULL;
-        (void)pthread_mutex_destroy(&h->lock);
-        free(h);
-        return rz_fail(error, RZ_E_INTERNAL, "the HTTP threads could not be started");
+    if (status == RZ_OK) {
+        h->daemon = start_library(h);
+        if (h->daemon != NULL)
+            h->reaper_runs = pthread_create(&h->reaper, NULL, reaper_main, h) == 0;
+        listener_calls calls = {.cls = h, .has_room = has_room, .started = started, .take = take};
+        if (!h->reaper_runs || !listener_start(h->listener, &calls))
+            status = rz_fail(error, RZ_E_INTERNAL, "the HTTP threads could not be started");
     }
-    return RZ_OK;
+    if (status != RZ_OK) {
+        *out = NULL;
+        end(h);
+    }
+    return status;
 }
 
 void http_stop_accepting(http *h)
 {
-    if (h->listen_fd < 0)
-        return;
-    atomic_store(&h->quiet, true);
-    (void)shutdown(h->listen_fd, SHUT_RDWR); /* wakes the acceptor */
-    if (h->acceptor_runs)
-        (void)pthread_join(h->acceptor, NULL);
-    (void)close(h->listen_fd);
-    h->listen_fd = -1;
+    listener_stop(h->listener);
 }
 
 bool http_wait_idle(http *h, int seconds)
@@ -819,9 +751,7 @@ void http_stop(http *h)
             waiting = waiting || atomic_load(&c->phase) == PHASE_WAITING;
         (void)pthread_mutex_unlock(&h->lock);
     }
-    stop_threads(h);
-    (void)pthread_mutex_destroy(&h->lock);
-    free(h);
+    end(h);
 }
 
 size_t http_connections(const http *h)

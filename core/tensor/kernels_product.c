@@ -6,9 +6,9 @@
 
 enum {
     PANEL = BLOCK_VECTORS * W,
-    DEPTH = W == 16 ? 128 : 256, /* of a panel, so that this part stays in the nearest cache */
-    PACKED = 64,                 /* rows whose lines the second cache holds, however far apart */
-    AHEAD = 8 /* rows of the next panel that are asked for with each block of rows */
+    DEPTH = 256, /* of a panel, so that this part stays in the nearest cache */
+    PACKED = 64, /* rows whose lines the second cache holds, however far apart */
+    AHEAD = 8    /* rows of the next panel that are asked for with each block of rows */
 };
 
 /* Columns of the panel that begins at column j: whole vectors. */
