@@ -28,6 +28,7 @@ static void add_cost(study_cost *cost, const study_cell *c)
 
 static void add_costs(study_findings *f)
 {
+    const study_design *d = &f->results.design;
     for (size_t i = 0; i < f->results.n_cells; i++) {
         const study_cell *c = &f->results.cells[i];
         if (c->transfer != STUDY_GRID) {
@@ -38,9 +39,9 @@ static void add_costs(study_findings *f)
                  : c->kind == STUDY_FINETUNE ? &f->finetune[c->size][c->init]
                                              : &f->baseline[c->engine],
                  c);
-        f->done += c->kind == STUDY_PRETRAIN ? 0 : c->n_tasks;
+        /* Seeds of an earlier command may be there beside those of the last. */
+        f->done += c->kind == STUDY_PRETRAIN || c->seed > d->seeds ? 0 : c->n_tasks;
     }
-    const study_design *d = &f->results.design;
     f->wanted = d->n_tasks * (2 * d->n_sizes + d->n_engines) * d->n_labels * d->seeds;
     /* Onsets are learnt from the whole record, never from few labels. */
     if (d->onsets && d->n_labels > 0 && d->labels[d->n_labels - 1] == 0)

@@ -97,6 +97,16 @@ class StudyRouting(unittest.TestCase):
         finally:
             self.assertEqual(d.stop(), 0)
 
+    def test_seeds_of_an_earlier_command_are_no_fits_of_this_grid(self):
+        path = f"{self.folder}/study/study.json"
+        with open(path, encoding="utf-8") as file:
+            design = json.load(file)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({**design, "seeds": 1}, file)
+        subprocess.run([WRITE, f"{self.folder}/study", "accuracy"], check=True)
+        with open(f"{self.folder}/study/report.json", encoding="utf-8") as file:
+            self.assertEqual(json.load(file)["progress"], {"cells": 12, "fits": 6, "fits_of_the_grid": 18})
+
     def test_a_study_that_does_not_fit_together_is_refused(self):
         with open(f"{self.folder}/study/scores/ckd-11m-pretrained-all-2-tuning.csv", "a", encoding="utf-8") as file:
             file.write("ckd,999,2020-02-03,tuning,0,0,0.1,0.2,\n")
