@@ -55,18 +55,27 @@ static size_t padded(size_t n)
     return (n + RZ_LANES - 1) / RZ_LANES * RZ_LANES;
 }
 
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* Forward: maximum and sum, scores, queries and result transposed, for a tile of queries; keys and
  * values. Backward: keys and values with their gradients transposed, keys; for a tile of queries
- * themselves, their gradients and those of the result, and weights with their gradients. */
+ * themselves, their gradients and those of the result, and weights with their gradients. In words
+ * queries and what comes with them are kept in two ways, and rows may be half a word's unit wider.
+ */
 size_t rz_attention_scratch(size_t n_keys, size_t head_size)
 {
-    size_t back = RZ_ATTENTION_BACK_KEYS, width = padded(head_size);
-    size_t keys = (n_keys + back - 1) / back * back;
-    size_t forward =
-        (2 + RZ_ATTENTION_KEYS + 2 * head_size) * RZ_ATTENTION_QUERIES_MAX + 2 * n_keys * head_size;
-    size_t backward =
-        4 * head_size * keys + keys * width + RZ_ATTENTION_BACK_QUERIES * (3 * width + 2 * back);
-    return forward > backward ? forward : backward;
+    size_t back = RZ_ATTENTION_BACK_KEYS, tile = RZ_ATTENTION_BACK_QUERIES;
+    size_t wide = padded(head_size), words = padded((head_size + 1) / 2);
+    size_t keys = (n_keys + back - 1) / back * back, most = larger(head_size, words);
+    size_t forward = (2 + RZ_ATTENTION_KEYS + 3 * most) * RZ_ATTENTION_QUERIES_MAX +
+                     n_keys * (most + wide) + wide;
+    size_t backward = 4 * head_size * keys + keys * wide + tile * (3 * wide + 2 * back);
+    size_t backward_words = (2 * words + 2 * head_size + wide / 2) * keys +
+                            tile * (2 * wide + 3 * words + 5 * back / 2);
+    return larger(forward, larger(backward, backward_words));
 }
 
 rz_dropout rz_dropout_make(float p, uint64_t seed, uint64_t stream)

@@ -102,6 +102,12 @@ typedef struct rz_kernels {
                       float *scratch);
     void (*attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                float *scratch);
+    /* The same with both sides of each of the 2 + 5 products rounded to bfloat16: queries (times
+     * scale), keys, values, weights and gradients; sums in float32. No presence. */
+    void (*attention_bf16)(const rz_attention *a, float *out, size_t ldo, float *log_sum_exp,
+                           float *scratch);
+    void (*attention_backward_bf16)(const rz_attention *a, const rz_attention_gradient *g,
+                                    float *scratch);
 
     /* Products with a packed weight: see tensor/weight.h, which calls these. `panels` holds a
      * weight with n columns in panels of panel_columns columns, [depth, columns] each, the last one

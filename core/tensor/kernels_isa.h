@@ -10,6 +10,10 @@ void RZ_ISA(attention)(const rz_attention *a, float *out, size_t ldo, float *log
                        float *scratch);
 void RZ_ISA(attention_backward)(const rz_attention *a, const rz_attention_gradient *g,
                                 float *scratch);
+void RZ_ISA(attention_bf16)(const rz_attention *a, float *out, size_t ldo, float *log_sum_exp,
+                            float *scratch);
+void RZ_ISA(attention_backward_bf16)(const rz_attention *a, const rz_attention_gradient *g,
+                                     float *scratch);
 
 void RZ_ISA(pack_panel)(float *panels, const float *b, size_t row, size_t column, size_t n,
                         size_t depth, size_t panel);

@@ -1,25 +1,15 @@
-/* Products in bfloat16 and in 8-bit integers. Numbers go in words of 32 bits, two or four along the
- * depth, and one instruction multiplies and adds words into floats or integers: vectors of words,
- * or with AMX tiles of 16 x 16 of them. A CPU without it gets the same sums from more instructions.
- * Compiled once per instruction set. */
+/* Products in bfloat16 and in 8-bit integers, of vectors of words (kernels_words.h), or with AMX of
+ * tiles of 16 x 16 words. Compiled once per instruction set. */
 #include "tensor/kernels_isa.h"
 #include "tensor/kernels_product.h"
 #include "tensor/vector.h"
 
 enum { PANEL = BLOCK_VECTORS * W };
 
-typedef enum kind { BF16, INT8 } kind;
-
 /* How the words of the left side lie: rows one after the other, or [words, BLOCK_ROWS] for each
  * block of rows (the last one may be short). Tiles take rows. */
 typedef enum layout { ROWS, BLOCKS } layout;
 
-/* Whether this instruction set has the two instructions. */
-#if defined(__AVX512BF16__) && defined(__AVX512VNNI__) && !defined(RZ_WIDTH)
-#define NATIVE 1
-#else
-#define NATIVE 0
-#endif
 #if defined(__AMX_BF16__) && defined(__AMX_INT8__) && !defined(RZ_WIDTH)
 #define TILES 1
 #else
@@ -27,43 +17,6 @@ typedef enum layout { ROWS, BLOCKS } layout;
 #endif
 
 typedef unsigned char vb __attribute__((vector_size(W)));
-
-INLINE vi vi_load(const uint32_t *p)
-{
-    vi x;
-    memcpy(&x, p, sizeof x);
-    return x;
-}
-
-INLINE vi vi_set(uint32_t x)
-{
-    return (int32_t)x + (vi){0};
-}
-
-/* sum + a · b of the two bfloat16 of a word, the upper first. */
-INLINE vf dot_bf16(vf sum, vi a, vi b)
-{
-#if NATIVE
-    return (vf)_mm512_dpbf16_ps((__m512)sum, (__m512bh)a, (__m512bh)b);
-#else
-    const vi upper = vi_set(0xFFFF0000u);
-    sum = sum + (vf)(a & upper) * (vf)(b & upper);
-    return sum + (vf)(a << 16) * (vf)(b << 16);
-#endif
-}
-
-/* sum + a · b of the four bytes of a word, unsigned and signed. */
-INLINE vi dot_int8(vi sum, vi a, vi b)
-{
-#if NATIVE
-    return (vi)_mm512_dpbusd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
-#else
-    UNROLL
-    for (int byte = 0; byte < 4; byte++)
-        sum += (a >> (8 * byte) & 0xFF) * (b << (24 - 8 * byte) >> 24);
-    return sum;
-#endif
-}
 
 /* What a product adds up and how its sums become floats. */
 typedef struct low_product {
@@ -79,7 +32,7 @@ typedef struct low_product {
 } low_product;
 
 /* Rows i … of the panel that begins at column j. */
-INLINE void word_block(kind what, layout left_side, const low_product *o, size_t rows,
+INLINE void word_block(number what, layout left_side, const low_product *o, size_t rows,
                        size_t vectors, size_t i, size_t j)
 {
     /* One of the two, by what: sums that change their type on the way are kept in memory by gcc 12.
@@ -119,7 +72,7 @@ INLINE void word_block(kind what, layout left_side, const low_product *o, size_t
         size_t column = j + v * W;
         vf out = sum[r][v];
         if (what == INT8) {
-            vi total = whole[r][v] - 128 * vi_load((const uint32_t *)o->column_sum + column);
+            vi total = whole[r][v] - 128 * vi_load(o->column_sum + column);
             out = __builtin_convertvector(total, vf) *
                   (v_load(o->column_scale + column) * o->row_scale[i + r]);
             if (o->from != NULL)
@@ -129,7 +82,8 @@ INLINE void word_block(kind what, layout left_side, const low_product *o, size_t
     }
 }
 
-INLINE void panel(kind what, layout left, const low_product *o, size_t m, size_t vectors, size_t j)
+INLINE void panel(number what, layout left, const low_product *o, size_t m, size_t vectors,
+                  size_t j)
 {
     size_t i = 0;
     for (; i + BLOCK_ROWS <= m; i += BLOCK_ROWS)
@@ -163,10 +117,10 @@ static void shape_tiles(size_t upper, size_t lower)
 /* The sums of one tile: floats into their place, integers through scales. */
 INLINE void tile_scale(const low_product *o, const int32_t *sums, size_t rows, size_t i, size_t j)
 {
-    vi column_sum = vi_load((const uint32_t *)o->column_sum + j);
+    vi column_sum = vi_load(o->column_sum + j);
     vf column_scale = v_load(o->column_scale + j);
     for (size_t r = 0; r < rows; r++) {
-        vi whole = vi_load((const uint32_t *)sums + r * TILE) - 128 * column_sum;
+        vi whole = vi_load(sums + r * TILE) - 128 * column_sum;
         vf out = __builtin_convertvector(whole, vf) * (column_scale * o->row_scale[i + r]);
         if (o->from != NULL)
             out += v_load(o->from + (i + r) * o->ldf + j);
@@ -200,7 +154,7 @@ INLINE void tile_scale(const low_product *o, const int32_t *sums, size_t rows, s
     } while (0)
 
 /* Rows i … of the panel that begins at column j, all of one block of rows. */
-INLINE void tile_upper(kind what, const low_product *o, size_t rows, size_t vectors, size_t i,
+INLINE void tile_upper(number what, const low_product *o, size_t rows, size_t vectors, size_t i,
                        size_t j)
 {
     int32_t sums[TILE * TILE];
@@ -228,7 +182,7 @@ INLINE void tile_upper(kind what, const low_product *o, size_t rows, size_t vect
 }
 
 /* The same for two whole blocks of rows, which share what they read of the weights. */
-INLINE void tile_both(kind what, const low_product *o, size_t vectors, size_t i, size_t j)
+INLINE void tile_both(number what, const low_product *o, size_t vectors, size_t i, size_t j)
 {
     int32_t sums[TILE * TILE];
     const uint32_t *b = o->b + j * o->words, *upper = o->a + i * o->words,
@@ -268,7 +222,7 @@ INLINE void tile_both(kind what, const low_product *o, size_t vectors, size_t i,
 }
 
 /* A panel; the tiles are shaped for whole blocks before and after. */
-INLINE void tile_panel(kind what, const low_product *o, size_t m, size_t vectors, size_t j)
+INLINE void tile_panel(number what, const low_product *o, size_t m, size_t vectors, size_t j)
 {
     size_t i = 0;
     for (; i + 2 * TILE <= m; i += 2 * TILE)
@@ -282,7 +236,7 @@ INLINE void tile_panel(kind what, const low_product *o, size_t m, size_t vectors
     shape_tiles(TILE, TILE);
 }
 
-INLINE void product_tiles(kind what, const low_product *o, size_t m)
+INLINE void product_tiles(number what, const low_product *o, size_t m)
 {
     shape_tiles(TILE, TILE);
     for (size_t j = 0; j < o->n; j += PANEL) {
@@ -298,7 +252,7 @@ INLINE void product_tiles(kind what, const low_product *o, size_t m)
 }
 #endif
 
-INLINE void product_low(kind what, layout left, const low_product *o, size_t m)
+INLINE void product_low(number what, layout left, const low_product *o, size_t m)
 {
 #if TILES
     if (left == ROWS && o->words % TILE == 0) {
@@ -352,23 +306,12 @@ void RZ_ISA(product_int8)(size_t m, size_t n, size_t words, const uint32_t *a,
 
 /* ---- into words ------------------------------------------------------------------------------ */
 
-/* Round to nearest, ties to even; NaN stays NaN. */
-INLINE uint32_t bf16(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return x == x ? (bits + 0x7FFFu + (bits >> 16 & 1)) >> 16 : bits >> 16 | 0x40u;
-}
-
 void RZ_ISA(rows_bf16)(uint32_t *out, const float *a, size_t lda, size_t m, size_t k)
 {
     for (size_t i = 0; i < m; i++, a += lda, out += k / 2) {
         size_t p = 0;
-#if NATIVE
         for (; p + 2 * W <= k; p += 2 * W)
-            _mm512_storeu_si512(out + p / 2, (__m512i)_mm512_cvtne2ps_pbh((__m512)v_load(a + p + W),
-                                                                          (__m512)v_load(a + p)));
-#endif
+            vi_store(out + p / 2, bf16_row(v_load(a + p), v_load(a + p + W)));
         for (; p < k; p += 2)
             out[p / 2] = bf16(a[p]) | bf16(a[p + 1]) << 16;
     }
@@ -392,24 +335,6 @@ void RZ_ISA(rows_int8)(uint32_t *out, float *scale, const float *a, size_t lda, 
     }
 }
 
-/* Two rows, element by element the halves of a word. */
-INLINE vi bf16_pair(vf lower, vf upper)
-{
-#if NATIVE
-    const __m512i order =
-        _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22, 6,
-                         21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-    __m512bh both = _mm512_cvtne2ps_pbh((__m512)upper, (__m512)lower);
-    return (vi)_mm512_permutexvar_epi16(order, (__m512i)both);
-#else
-    vi l = (vi)lower, u = (vi)upper;
-    vi low = l + 0x7FFF + (l >> 16 & 1), high = u + 0x7FFF + (u >> 16 & 1);
-    low = (vi)v_select(lower == lower, (vf)low, (vf)(l | 0x400000));
-    high = (vi)v_select(upper == upper, (vf)high, (vf)(u | 0x400000));
-    return (low >> 16 & 0xFFFF) | (high & vi_set(0xFFFF0000u));
-#endif
-}
-
 /* ---- weights --------------------------------------------------------------------------------- */
 
 void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t column, size_t n,
@@ -421,8 +346,7 @@ void RZ_ISA(pack_bf16)(uint32_t *panels, const float *b, size_t row, size_t colu
         for (size_t p = 0; p < depth; p += 2)
             for (size_t t = 0; t < width; t += W, out += W) {
                 const float *from = b + j + t + p * column;
-                vi word = bf16_pair(v_load(from), v_load(from + column));
-                memcpy(out, &word, sizeof word);
+                vi_store(out, bf16_pair(v_load(from), v_load(from + column)));
             }
         return;
     }
@@ -520,8 +444,7 @@ void RZ_ISA(transposed_bf16)(size_t m, size_t n, size_t k, const float *a, size_
                     const float *from = b + 2 * q * ldb + j + t;
                     vf lower = 2 * q < depth ? v_load(from) : (vf){0};
                     vf upper = 2 * q + 1 < depth ? v_load(from + ldb) : (vf){0};
-                    vi word = bf16_pair(lower, upper);
-                    memcpy(out, &word, sizeof word);
+                    vi_store(out, bf16_pair(lower, upper));
                 }
             low_product o = {.n = width,
                              .words = words,

@@ -58,8 +58,8 @@ void RZ_ISA(product_packed)(size_t m, size_t n, size_t first, size_t k, const fl
         size_t ldf = add ? ldc : 0;
         for (size_t p = 0; p < k; p += DEPTH) {
             size_t part = k - p < DEPTH ? k - p : DEPTH;
-            product_column(m, width, part, a + p, lda, 1, panel + p * width, width, from, ldf,
-                           c + j, ldc);
+            product_column(FLOAT32, m, width, part, a + p, lda, 1, panel + p * width, width, from,
+                           ldf, c + j, ldc);
             from = c + j;
             ldf = ldc;
         }
@@ -107,7 +107,7 @@ void RZ_ISA(product_transposed)(size_t m, size_t n, size_t k, const float *a, si
                 for (; ahead < depth && ahead < asked; ahead++)
                     __builtin_prefetch(b + ahead * ldb + j + PANEL);
                 float *at = c + i * ldc + j;
-                product_column(m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, width, depth,
+                product_column(FLOAT32, m - i < BLOCK_ROWS ? m - i : BLOCK_ROWS, width, depth,
                                rows + i * depth, 1, BLOCK_ROWS, panel, width, at, ldc, at, ldc);
             }
         }

@@ -35,6 +35,7 @@ struct bench {
     shape shape;
     rz_dropout dropout;
     double seconds;
+    bool bf16; /* of attention */
     kernel_fn *run;
     work_memory *memory; /* one a worker */
 };
@@ -139,8 +140,9 @@ static void next_head(const bench *b, work_memory *m)
 static void run_attention(const bench *b, work_memory *m)
 {
     rz_attention a = head_of(b, m);
-    b->kernels->attention(&a, m->rows[3] + m->head * b->shape.head, b->shape.width,
-                          m->rows[2] + m->head * b->shape.length, m->scratch);
+    (b->bf16 ? b->kernels->attention_bf16
+             : b->kernels->attention)(&a, m->rows[3] + m->head * b->shape.head, b->shape.width,
+                                      m->rows[2] + m->head * b->shape.length, m->scratch);
     next_head(b, m);
 }
 
@@ -157,7 +159,8 @@ static void run_attention_backward(const bench *b, work_memory *m)
                                .dv = m->rows[5] + 2 * width + at,
                                .lddq = 3 * width,
                                .lddkv = 3 * width};
-    b->kernels->attention_backward(&a, &g, m->scratch);
+    (b->bf16 ? b->kernels->attention_backward_bf16 : b->kernels->attention_backward)(&a, &g,
+                                                                                     m->scratch);
     next_head(b, m);
 }
 
@@ -215,12 +218,12 @@ static void bench_kernel(bench *b, const char *name, kernel_fn *run, double cost
         unsigned n = rz_pool_size(pools[i]);
         double limit = 0.0;
         if (unit[1] == 'F')
-            limit = bench_limit(pools[i], BENCH_FLOAT32, b->seconds).best;
+            limit = bench_limit(pools[i], b->bf16 ? BENCH_BF16 : BENCH_FLOAT32, b->seconds).best;
         (void)snprintf(work, sizeof work, "kernel %s", name);
         (void)snprintf(threads, sizeof threads, n == 1 ? "%u thread" : "%u threads", n);
         bench_report_add(&b->report, &(bench_row){.work = work,
                                                   .size = threads,
-                                                  .precision = "float32",
+                                                  .precision = b->bf16 ? "bf16" : "float32",
                                                   .value = speed(b, pools[i]) * cost * 1e-9,
                                                   .unit = unit,
                                                   .limit = limit,
@@ -252,11 +255,14 @@ static void bench_all(bench *b)
     double pairs = (double)b->shape.length * (double)b->shape.length * (double)b->shape.head;
     for (size_t i = 0; i < RZ_COUNT(table); i++)
         bench_kernel(b, table[i].name, table[i].run, table[i].rows * row_bytes, "GB/s");
-    (void)snprintf(name, sizeof name, "attention %zu x %zu", b->shape.length, b->shape.head);
-    bench_kernel(b, name, run_attention, 4.0 * pairs, "GFLOP/s");
-    (void)snprintf(name, sizeof name, "attention_backward %zu x %zu", b->shape.length,
-                   b->shape.head);
-    bench_kernel(b, name, run_attention_backward, 10.0 * pairs, "GFLOP/s");
+    for (int bf16 = 0; bf16 <= (b->kernels->low_native ? 1 : 0); bf16++) {
+        b->bf16 = bf16 != 0;
+        (void)snprintf(name, sizeof name, "attention %zu x %zu", b->shape.length, b->shape.head);
+        bench_kernel(b, name, run_attention, 4.0 * pairs, "GFLOP/s");
+        (void)snprintf(name, sizeof name, "attention_backward %zu x %zu", b->shape.length,
+                       b->shape.head);
+        bench_kernel(b, name, run_attention_backward, 10.0 * pairs, "GFLOP/s");
+    }
 }
 
 int main(int argc, char **argv)

@@ -189,7 +189,9 @@ static void attend_backward(void *context, size_t task, unsigned worker)
                                .lddkv = 3 * h,
                                .presence = s->presence != NULL ? s->presence + head * s->rows + from
                                                                : NULL};
-    s->kernels->attention_backward(&a, &g, s->worker[worker].attention);
+    (encoder_attends_in_bf16(p)
+         ? s->kernels->attention_backward_bf16
+         : s->kernels->attention_backward)(&a, &g, s->worker[worker].attention);
 }
 
 /* dx (norm = post: +=) dqkv · W of rows; sums of dqkv for the biases. */

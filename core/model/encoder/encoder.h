@@ -299,6 +299,13 @@ static inline bool encoder_is_first_only(const encoder_pass *p, size_t layer)
 {
     return p->first_only && layer + 1 == (size_t)p->model->config.layers;
 }
+/* In training of that precision; for [CLS] alone, rounding all keys would cost more than it saves.
+ */
+static inline bool encoder_attends_in_bf16(const encoder_pass *p)
+{
+    return p->grads != NULL && p->s->training_precision == RZ_BF16 &&
+           !encoder_is_first_only(p, p->layer);
+}
 static inline float *encoder_states(const encoder_pass *p)
 {
     return encoder_layer(p, (size_t)p->model->config.layers)->x;

@@ -169,9 +169,9 @@ static void attend(void *context, size_t task, unsigned worker)
                           .ldq = first_only ? h : 3 * h,
                           .ldkv = 3 * h,
                           .scale = 1.0f / sqrtf((float)hd)};
-        s->kernels->attention(&a, b->attended + row * h + head * hd, h,
-                              p->keep ? b->log_sum_exp + head * s->rows + row : NULL,
-                              s->worker[worker].attention);
+        (encoder_attends_in_bf16(p) ? s->kernels->attention_bf16 : s->kernels->attention)(
+            &a, b->attended + row * h + head * hd, h,
+            p->keep ? b->log_sum_exp + head * s->rows + row : NULL, s->worker[worker].attention);
     }
 }
 
