@@ -541,12 +541,13 @@ rz_status study_report_html(const study_findings *f, rz_buffer *out, rz_error *e
     rz_page page, *p = &page;
     rz_page_begin(p, "Rezept study", out);
     rz_page_add(p, "<h1>Which model size for which task</h1>\n<p class=\"soft\">Study of ");
-    rz_page_count(p, f->results.design.n_sizes);
-    rz_page_add(p, " model sizes and ");
-    rz_page_count(p, f->results.design.n_engines);
-    rz_page_add(p, " baselines on ");
-    rz_page_count(p, f->results.design.n_tasks);
-    rz_page_add(p, " tasks; figures on ");
+    const study_design *design = &f->results.design;
+    rz_page_count(p, design->n_sizes);
+    rz_page_add(p, design->n_sizes == 1 ? " model size and " : " model sizes and ");
+    rz_page_count(p, design->n_engines);
+    rz_page_add(p, design->n_engines == 1 ? " baseline on " : " baselines on ");
+    rz_page_count(p, design->n_tasks);
+    rz_page_add(p, design->n_tasks == 1 ? " task; figures on " : " tasks; figures on ");
     rz_page_add(p, f->options.open_held_out ? "held_out patients, choices on tuning patients"
                                             : "tuning patients; held_out is closed");
     rz_page_add(p, "</p>\n<p class=\"notice\">" RZ_REPORT_NOTICE "</p>\n");

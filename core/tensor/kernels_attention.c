@@ -100,9 +100,10 @@ static void gather_words(float *words, float *pairs, const float *in, size_t ld,
             size_t n = columns - from < WIDEST ? columns - from : WIDEST;
             size_t end = (n + PAIR * W - 1) / (PAIR * W) * (PAIR * W);
             for (size_t r = 0; r < PAIR; r++) {
-                const float *row = in + (i + r) * ld + from;
+                bool there = i + r < rows;
+                const float *row = in + (there ? i + r : i) * ld + from;
                 size_t d = 0;
-                for (; i + r < rows && d < n; d++)
+                for (; there && d < n; d++)
                     line[r][d] = row[d] * factor;
                 for (; d < end; d++)
                     line[r][d] = 0.0f;

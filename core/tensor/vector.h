@@ -91,7 +91,6 @@ INLINE vf v_min(vf a, vf b)
 }
 #endif
 
-/* The first n < W of p, the rest filled. */
 /* The lower halves of the elements times b. Compilers multiply whole elements. */
 INLINE vl v_multiply_halves(vl a, uint32_t b)
 {
@@ -104,6 +103,7 @@ INLINE vl v_multiply_halves(vl a, uint32_t b)
 #endif
 }
 
+/* The first n < W of p, the rest filled. */
 INLINE vf v_load_part(const float *p, size_t n, float fill)
 {
     float lanes[W];
