@@ -52,20 +52,12 @@ static const char usage[] =
     "usage: rezept-train finetune --db FILE --model DIR --out DIR (--minutes X | --epochs X)\n\n"
     "Trains heads and encoder on tasks, then calibrates on the tuning split.\n\n";
 
-static const char *const listed[] = {"onset",          "labels",
-                                     "balanced",       "enriched",
-                                     "cross-fit",      "draws",
-                                     "negatives",      "head-rate",
-                                     "prevalence",     "method",
-                                     "freeze-encoder", "scratch",
-                                     "steps",          "epochs",
-                                     "minutes",        "lr",
-                                     "warmup",         "clip",
-                                     "dropout",        "weight-decay",
-                                     "patience",       "batch-tokens",
-                                     "precision",      "seed",
-                                     "fold",           "hold-out-facility",
-                                     "facility"};
+static const char *const listed[] = {
+    "onset",     "labels",    "balanced",          "enriched", "cross-fit",      "draws",
+    "negatives", "head-rate", "prevalence",        "method",   "freeze-encoder", "scratch",
+    "steps",     "epochs",    "minutes",           "lr",       "lr-factor",      "warmup",
+    "clip",      "dropout",   "weight-decay",      "patience", "batch-tokens",   "precision",
+    "seed",      "fold",      "hold-out-facility", "facility"};
 
 typedef struct job { /* what all runs of one call share */
     const rz_options *options;

@@ -35,11 +35,13 @@ static const char usage[] =
     "Learns histories by recovering hidden codes and ages. Held-out patients are not looked "
     "at.\n\n";
 
-static const char *const listed[] = {"size",      "mask",         "mask-share", "repeat-days",
-                                     "recency",   "norm",         "pooling",    "steps",
-                                     "epochs",    "minutes",      "lr",         "warmup",
-                                     "clip",      "weight-decay", "dropout",    "batch-tokens",
-                                     "precision", "seed",         "fold",       "hold-out-facility",
+static const char *const listed[] = {"size",        "mask",         "mask-share",
+                                     "repeat-days", "recency",      "norm",
+                                     "pooling",     "steps",        "epochs",
+                                     "minutes",     "lr",           "lr-factor",
+                                     "warmup",      "clip",         "weight-decay",
+                                     "dropout",     "batch-tokens", "precision",
+                                     "seed",        "fold",         "hold-out-facility",
                                      "facility"};
 
 static rz_status choose(const rz_options *options, const char *name, const char *first,

@@ -26,6 +26,7 @@ rz_train_options train_options_read(const rz_options *options, const rz_progress
     rz_train_options o = rz_train_options_defaults();
     o.seed = (uint64_t)rz_options_int(options, "seed");
     o.learning_rate = rz_options_real(options, "lr");
+    o.rate_factor = rz_options_real(options, "lr-factor");
     o.warmup = rz_options_real(options, "warmup");
     o.optimizer.weight_decay = rz_options_real(options, "weight-decay");
     o.optimizer.clip = rz_options_real(options, "clip");

@@ -40,6 +40,8 @@
          "0",          .min = 0,                                                                   \
          .max = 1,     .group = "Optimiser (AdamW)",                                               \
          .value = "X", .help = "highest learning rate; 0 = by width and norm"},                    \
+        {"lr-factor",  RZ_OPTION_REAL,      "1", .min = 1e-6, .max = 1e3,                          \
+         .value = "X", .help = "times --lr"},                                                      \
         {"warmup",   RZ_OPTION_REAL, "0.06",                                                       \
          .max = 0.9, .value = "X",   .help = "share of the run in which the rate rises"},          \
         {"weight-decay", RZ_OPTION_REAL, decay,                                                    \

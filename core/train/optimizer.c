@@ -15,7 +15,9 @@ rz_optimizer_options rz_optimizer_options_defaults(void)
 
 double rz_learning_rate_default(const rz_config *config)
 {
-    return (config->norm == RZ_NORM_PRE ? 1.5e-3 : 3e-4) * sqrt(128.0 / (double)config->hidden);
+    double narrower = 128.0 / (double)config->hidden;
+    return (config->norm == RZ_NORM_PRE ? 1.5e-3 : 3e-4) *
+           (narrower < 1.0 ? narrower : sqrt(narrower));
 }
 
 double rz_schedule(double learning_rate, double progress, double warmup)

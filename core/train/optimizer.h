@@ -46,8 +46,9 @@ RZ_MUST_CHECK rz_status rz_optimizer_update(rz_optimizer *optimizer, rz_model *m
                                             double *grad_norm, rz_error *error);
 
 /* The highest learning rate of a run that does not say otherwise: 1.5e-3 for 128 hidden, falling
- * with the square root of the width, and a fifth of that with norm = post, whose residual path
- * passes a norm in each layer and collapses at rates that norm = pre takes. */
+ * with the width above (every unit's step adds to the next layer's sums) and with its square root
+ * below; a fifth of that with norm = post, whose residual path passes a norm in each layer and
+ * collapses at rates that norm = pre takes. */
 double rz_learning_rate_default(const rz_config *config);
 
 /* Linear warm-up over `warmup` of the run, then half a cosine down to a tenth at its end.

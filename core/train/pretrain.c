@@ -142,13 +142,13 @@ static rz_status scan(pretrain_course *c, rz_split_rule rule, size_t tuning_toke
 
 json_t *rz_train_options_json(const rz_train_options *o)
 {
-    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f, s:i, s:i, s:s}", "seed",
-                     (json_int_t)o->seed, "lr", o->learning_rate, "warmup", o->warmup,
-                     "weight_decay", o->optimizer.weight_decay, "clip", o->optimizer.clip,
-                     "batch_tokens", (json_int_t)o->batch_tokens, "part_tokens",
-                     (json_int_t)o->part_tokens, "steps", (json_int_t)o->steps, "epochs", o->epochs,
-                     "minutes", o->minutes, "evaluations", (int)o->evaluations, "patience",
-                     (int)o->patience, "precision", rz_precision_name(o->precision));
+    return json_pack("{s:I, s:f, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:f, s:f, s:i, s:i, s:s}",
+                     "seed", (json_int_t)o->seed, "lr", o->learning_rate, "lr_factor",
+                     o->rate_factor, "warmup", o->warmup, "weight_decay", o->optimizer.weight_decay,
+                     "clip", o->optimizer.clip, "batch_tokens", (json_int_t)o->batch_tokens,
+                     "part_tokens", (json_int_t)o->part_tokens, "steps", (json_int_t)o->steps,
+                     "epochs", o->epochs, "minutes", o->minutes, "evaluations", (int)o->evaluations,
+                     "patience", (int)o->patience, "precision", rz_precision_name(o->precision));
 }
 
 rz_status rz_settings_digest(json_t *settings, char out[RZ_SHA256_TEXT], rz_error *error)

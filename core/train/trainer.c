@@ -39,7 +39,8 @@ typedef struct trainer {
 
 rz_train_options rz_train_options_defaults(void)
 {
-    return (rz_train_options){.warmup = 0.06,
+    return (rz_train_options){.rate_factor = 1.0,
+                              .warmup = 0.06,
                               .optimizer = rz_optimizer_options_defaults(),
                               .batch_tokens = 4096,
                               .part_tokens = 4096,
@@ -413,9 +414,10 @@ rz_status rz_train(rz_model *model, const rz_course *course, const rz_run *run,
                  .course = course,
                  .run = run,
                  .options = options,
-                 .learning_rate = options->learning_rate > 0.0
-                                      ? options->learning_rate
-                                      : rz_learning_rate_default(&model->config),
+                 .learning_rate =
+                     options->rate_factor * (options->learning_rate > 0.0
+                                                 ? options->learning_rate
+                                                 : rz_learning_rate_default(&model->config)),
                  .tokens_per_s = NAN,
                  .loss = NAN,
                  .first_loss = NAN};

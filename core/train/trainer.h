@@ -11,6 +11,7 @@
 typedef struct rz_train_options {
     uint64_t seed;
     double learning_rate; /* the highest; 0 = rz_learning_rate_default */
+    double rate_factor;   /* times that */
     double warmup;        /* share of the run */
     rz_optimizer_options optimizer;
     size_t batch_tokens; /* of one optimiser step */

@@ -55,6 +55,15 @@ class Finetune(Trained):
         return {name: data[8 + size + t["data_offsets"][0]:8 + size + t["data_offsets"][1]]
                 for name, t in header.items() if name != "__metadata__"}
 
+    def test_the_factor_multiplies_the_rate(self):
+        self.finetune("rate", "--lr", "0.002")
+        self.finetune("factor", "--lr", "0.004", "--lr-factor", "0.5")
+        self.finetune("own", "--lr-factor", "0.5")
+        rate, factor, own = (self.tensors(self.at(f)) for f in ("rate", "factor", "own"))
+        self.assertEqual(rate, factor)
+        self.assertNotEqual(rate, own)
+        self.assertIn("--lr-factor", self.finetune("none", "--lr-factor", "0", code=2))
+
     def test_few_labels_and_nothing_else(self):
         self.finetune("few", "--labels", "20", "--balanced", "--prevalence", "0.07",
                       "--task", "ckd")

@@ -4,6 +4,7 @@
 #include "check.h"
 
 #include "base/rng.h"
+#include "base/size.h"
 #include "train/optimizer.h"
 
 enum { STEPS = 5, N_W = 5, N_B = 3, OFFSET_B = 16, BLOCK = 32 };
@@ -152,12 +153,31 @@ static void schedule_rises_and_falls(void **state)
     check_near(rz_schedule(2.0, 0.0, 0.0), 2.0, 1e-12);
 }
 
+/* Larger models step less: with the width above 128, with its square root below. */
+static void rates_fall_with_the_width(void **state)
+{
+    (void)state;
+    static const struct {
+        int hidden;
+        double rate;
+    } wanted[] = {{32, 3e-3},     {128, 1.5e-3},    {256, 7.5e-4},
+                  {512, 3.75e-4}, {1024, 1.875e-4}, {2048, 9.375e-5}};
+    for (size_t i = 0; i < RZ_COUNT(wanted); i++) {
+        rz_config config = {.hidden = wanted[i].hidden, .norm = RZ_NORM_PRE};
+        check_near(rz_learning_rate_default(&config), wanted[i].rate, 1e-12);
+        config.norm = RZ_NORM_POST;
+        check_near(rz_learning_rate_default(&config), wanted[i].rate / 5.0, 1e-12);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_agree_with_torch),
         cmocka_unit_test(gradients_that_are_not_finite_change_nothing),
-        cmocka_unit_test(tensors_have_their_rates), cmocka_unit_test(threads_do_not_matter),
-        cmocka_unit_test(schedule_rises_and_falls)};
+        cmocka_unit_test(tensors_have_their_rates),
+        cmocka_unit_test(threads_do_not_matter),
+        cmocka_unit_test(schedule_rises_and_falls),
+        cmocka_unit_test(rates_fall_with_the_width)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
