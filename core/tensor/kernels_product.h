@@ -1,5 +1,5 @@
-/* The register-blocked product that attention and the packed weights share. Private to the kernel
- * sources. */
+/* The register-blocked product, of floats or of words, that attention and the packed weights share.
+ * Private to the kernel sources. */
 #ifndef RZ_TENSOR_KERNELS_PRODUCT_H
 #define RZ_TENSOR_KERNELS_PRODUCT_H
 

@@ -38,8 +38,8 @@ typedef struct rz_calibration_rows {
 /* Fits the map: Platt with both classes softened by equal mass (so that separated classes have a
  * finite slope and the mean stays), or isotonic; the band from resamples of the patients.
  * Errors  RZ_E_INVALID: fewer than 5 positives or negatives, isotonic with fewer than 100
- *         positives, no row counted; RZ_E_RANGE: logits not finite or all equal, a prior outside
- * (0, 1). */
+ *         positives, no row counted; RZ_E_RANGE: logits not finite or all equal, a prior not
+ *         within (0, 1). */
 RZ_MUST_CHECK rz_status rz_calibration_fit(const rz_calibration_rows *rows,
                                            const rz_calibration_options *options,
                                            rz_calibration *out, rz_error *error);
